@@ -1,0 +1,1 @@
+//! The executor: one file per act, each with its post-condition.

@@ -1,0 +1,1 @@
+//! One file per resource; the gate (host, origin) before routing.

@@ -1,0 +1,3 @@
+//! Layers, checks, messages with carets, and what is persisted.
+
+pub mod model;

@@ -1,0 +1,1 @@
+//! A small model server of our own, failing on command: the demo, and the tests' faulty backend.

@@ -1,0 +1,6 @@
+//! Pure: observations, events and vitals become a state and a fault with evidence. No clock, no I/O, no lock.
+
+pub mod fault;
+pub mod observation;
+pub mod signals;
+pub mod state;

@@ -1,0 +1,3 @@
+//! Pure: the life of an incident, its guards and budgets. No clock, no I/O, no lock.
+
+pub mod act;

@@ -1,0 +1,6 @@
+//! SQLite: schema, writers, questions.
+
+pub mod record;
+
+/// Opened once per data folder.
+pub struct Journal {}

@@ -1,0 +1,18 @@
+//! ai-monitor: the self-healing monitor for local AI model servers.
+//!
+//! Plugins observe. Policies decide. The host acts. See `docs/architecture.md` for the rooms and their directions.
+
+pub mod act;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod health;
+pub mod incident;
+pub mod journal;
+pub mod monitor;
+pub mod plugin;
+pub mod policy;
+pub mod probe;
+pub mod process;
+pub mod time;

@@ -1,0 +1,3 @@
+//! Lua: the sandbox, the acts, one driver for live and replayed incidents.
+
+pub mod step;

@@ -1,0 +1,1 @@
+//! HTTP driver, stepping of sessions, identification by the manifests' rules.

@@ -1,0 +1,1 @@
+//! Who is the target: identity, exit events, trees, ports, services.
