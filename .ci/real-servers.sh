@@ -28,7 +28,9 @@ if [ "${1-}" = --store ]; then
     sleep 0.2
   done
   while read -r name file context; do
-    printf 'FROM %s\nPARAMETER num_ctx %s\nPARAMETER num_thread 1\n' "$D/models/$file" "$context" > "$W/Modelfile"
+    # Ollama breaks an answer off, with no last "done", after 30 times the same token: sample so that this does not happen.
+    printf 'FROM %s\nPARAMETER %s\n' "$D/models/$file" "num_ctx $context" > "$W/Modelfile"
+    printf 'PARAMETER %s\n' 'num_thread 1' 'temperature 2' 'repeat_penalty 1.5' >> "$W/Modelfile"
     "$D/bin/ollama" create "$name" -f "$W/Modelfile" > "$W/create.log" 2>&1 ||
       die "ollama create $name: $(tail -n 3 "$W/create.log") $(tail -n 5 "$W/serve.log")"
   done < "$W/list"
@@ -38,7 +40,9 @@ fi
 D=${AI_MONITOR_REAL_SERVERS:-${HOME:?HOME is not set}/.cache/ai-monitor-real-servers}
 D=$(mkdir -p "$D/models" && cd "$D" && pwd)
 exec 9> "$D/.lock"
-if command -v flock >/dev/null; then flock 9; fi
+command -v flock >/dev/null || "$here/apt-install.sh" util-linux 9>&-
+flock -n 9 || { say "waiting for another run"; flock 9; }
+rm -rf "$D"/.work.* "$D"/.unpacked.*   # of a run that was killed
 
 "$here/get_llama_server.sh" "$D" 9>&-
 "$here/get_ollama.sh" "$D" 9>&-
@@ -48,7 +52,7 @@ W=$(mktemp -d "$D/.work.XXXXXX"); trap 'rm -rf "$W"' EXIT
 # The models, made again when the script that makes them, or this list, has changed.
 models='tiny.gguf
 tiny-b.gguf --seed 2 --name tiny-b
-slow.gguf --layers 10 --embd 1024 --name slow'
+slow.gguf --layers 10 --embd 1024 --ctx 4096 --name slow'
 made_by=$( { echo "$models"; cat "$here/make_tiny_gguf.py"; } | sha256sum | cut -d' ' -f1)
 complete() { local f; for f in tiny tiny-b slow broken; do [ -s "$D/models/$f.gguf" ] || return 1; done; }
 if ! complete || [ "$(cat "$D/models/.made-by" 2>/dev/null)" != "$made_by" ]; then
@@ -70,29 +74,30 @@ fi
 # The store: a folder that a test links or copies and gives to `ollama serve` as OLLAMA_MODELS.
 list='tiny tiny.gguf 512
 tinyb tiny-b.gguf 512
-slow slow.gguf 2048'
+slow slow.gguf 4096'
 store=$D/ollama-models
-stored_by=$( { echo "$list $made_by"; OLLAMA_HOST=127.0.0.1:9 "$D/bin/ollama" --version 2>&1 || true; } | sha256sum | cut -d' ' -f1)
+stored_by=$( { echo "$list $made_by"; cat "${BASH_SOURCE[0]}"; OLLAMA_HOST=127.0.0.1:9 "$D/bin/ollama" --version 2>&1 || true; } | sha256sum | cut -d' ' -f1)
 store_complete() {
   [ "$(cat "$store/.made-by" 2>/dev/null)" = "$stored_by" ] || return 1
   local digest
-  for digest in $(find "$store/manifests" -type f -exec grep -oh 'sha256:[0-9a-f]*' {} +); do
+  [ -d "$store/manifests" ] || return 1
+  while read -r digest; do
     [ -s "$store/blobs/${digest/:/-}" ] || return 1
-  done
+  done < <(grep -rohE 'sha256:[0-9a-f]+' "$store/manifests")
 }
 if ! store_complete; then
   say "making the Ollama store"
   echo "$list" > "$W/list"
   if unshare -Urn sh -c 'ip link set lo up' 2>/dev/null; then
-    unshare -Urn "${BASH_SOURCE[0]}" --store "$D" "$W/store" own "$W" 9>&- >&2
+    timeout -k 5 300 unshare -Urn "${BASH_SOURCE[0]}" --store "$D" "$W/store" own "$W" 9>&- >&2
   else
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    "${BASH_SOURCE[0]}" --store "$D" "$W/store" "$port" "$W" 9>&- >&2
+    timeout -k 5 300 "${BASH_SOURCE[0]}" --store "$D" "$W/store" "$port" "$W" 9>&- >&2
   fi
-  # One copy on disk: a blob that is a model's file becomes a link to it.
-  for file in tiny.gguf tiny-b.gguf slow.gguf; do
-    blob=$W/store/blobs/sha256-$(sha256sum "$D/models/$file" | cut -d' ' -f1)
-    if [ -e "$blob" ]; then ln -f "$D/models/$file" "$blob"; fi
+  # Ollama writes a model file of its own from each upload; the uploads themselves are not needed.
+  for blob in "$W"/store/blobs/sha256-*; do
+    digest=$(basename "$blob")
+    grep -rqF "${digest/-/:}" "$W/store/manifests" || rm "$blob"
   done
   echo "$stored_by" > "$W/store/.made-by"
   rm -rf "$store"
