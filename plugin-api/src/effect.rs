@@ -51,6 +51,64 @@ pub struct Request {
     pub note: Option<String>,
 }
 
+impl Request {
+    /// A GET to the target.
+    pub fn get(path: impl Into<String>, timeout_ms: u64) -> Request {
+        Request {
+            method: Method::Get,
+            path: path.into(),
+            to: target(),
+            of: None,
+            headers: BTreeMap::new(),
+            body: None,
+            stream: false,
+            timeout_ms,
+            max_bytes: None,
+            note: None,
+        }
+    }
+
+    /// A POST of JSON to the target.
+    pub fn post_json(path: impl Into<String>, body: &Value, timeout_ms: u64) -> Request {
+        Request {
+            method: Method::Post,
+            headers: BTreeMap::from([("content-type".into(), "application/json".into())]),
+            body: Some(body.to_string()),
+            ..Request::get(path, timeout_ms)
+        }
+    }
+
+    /// To an address of `start.processes` instead.
+    pub fn to(mut self, address: impl Into<String>) -> Request {
+        self.to = address.into();
+        self
+    }
+
+    /// As evidence for another depth than the session's own.
+    pub fn of(mut self, depth: Depth) -> Request {
+        self.of = Some(depth);
+        self
+    }
+
+    /// Answered line by line: go on with [`crate::Io::read`].
+    pub fn streamed(mut self) -> Request {
+        self.stream = true;
+        self
+    }
+
+    /// The largest body that is taken, in bytes; 1 MiB without it, at most 4 MiB.
+    pub fn max_bytes(mut self, bytes: u64) -> Request {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// What it is for, shown in the trace.
+    pub fn note(mut self, note: impl Into<String>) -> Request {
+        self.note = Some(note.into());
+        self
+    }
+}
+
 fn target() -> String {
     "target".into()
 }

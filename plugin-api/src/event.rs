@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::lenient;
+
 /// One event. Its JSON form has `event` as its first key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -14,6 +16,19 @@ pub enum Event {
     Line(Line),
     End(End),
     Waited(Waited),
+}
+
+impl Event {
+    /// Its word in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Start(_) => "start",
+            Event::Response(_) => "response",
+            Event::Line(_) => "line",
+            Event::End(_) => "end",
+            Event::Waited(_) => "waited",
+        }
+    }
 }
 
 /// How deep a probe looks.
@@ -137,7 +152,7 @@ pub struct Response {
     pub ms: u64,
     pub outcome: Outcome,
     /// Where it broke off.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub at: Option<At>,
     #[serde(default)]
     pub status: Option<u16>,
@@ -167,7 +182,7 @@ pub struct End {
     /// Since the request was sent.
     pub ms: u64,
     pub outcome: Outcome,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub at: Option<At>,
 }
 

@@ -4,15 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
-use crate::event::Outcome;
-
-/// Reads a value of a closed list that this build does not know as absent, so that a newer plugin stays readable.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Option<T>, D::Error> {
-    let value = Option::<serde_json::Value>::deserialize(d)?;
-    Ok(value.and_then(|v| serde_json::from_value(v).ok()))
-}
+use crate::{event::Outcome, lenient};
 
 /// What a probe saw. Every field is optional.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -225,4 +219,16 @@ pub enum Expect {
     Model { model: String, state: Vec<ModelState> },
     /// The process of `start.processes` is gone.
     Process { process: String, gone: bool },
+}
+
+/// The longest text of a report, in bytes; the host cuts what is longer.
+pub const TEXT_MAX: usize = 512;
+
+/// A text of at most [`TEXT_MAX`] bytes, cut between characters.
+pub fn cut(text: &str) -> &str {
+    let mut end = text.len().min(TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }

@@ -1,62 +1,94 @@
 //! Finding, checking and loading plugins. A plugin is a C table; nothing else of the host touches it.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod check;
+mod load;
+mod session;
+mod table;
 
-use ai_monitor_plugin_api::{effect::Effect, event::Event, manifest::Manifest};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-/// A plugin that has been checked.
+use ai_monitor_plugin_api::{manifest::Manifest, table::AimPlugin};
+
+pub use self::{
+    check::ManifestError,
+    load::{LoadError, load_library},
+    session::{PluginSession, StepError},
+    table::TableError,
+};
+
+/// A plugin whose table and manifest have been checked.
 pub struct Plugin {
     manifest: Arc<Manifest>,
-}
-
-/// One session of a plugin. Dropping it cancels it.
-pub struct PluginSession {}
-
-/// Why a session is over without a report.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StepError {
-    #[error("the plugin gave up: {0}")]
-    Plugin(String),
-    #[error("the plugin panicked: {0}")]
-    Panic(String),
-    #[error("out of protocol: {0}")]
-    Protocol(String),
+    table: table::Table,
 }
 
 impl Plugin {
+    /// Checks a table and what its manifest says.
+    pub fn from_table(table: &'static AimPlugin) -> Result<Plugin, TableError> {
+        // SAFETY: a reference is a pointer to a whole table, and this one lives for ever.
+        unsafe { Plugin::from_pointer(table) }
+    }
+
+    /// # Safety
+    /// `table` must point to a table of the contract that lives for ever; where its `abi` differs from ours, only
+    /// these first four bytes need to be readable.
+    unsafe fn from_pointer(table: *const AimPlugin) -> Result<Plugin, TableError> {
+        // SAFETY: the caller's promise.
+        let table = unsafe { table::Table::checked(table)? };
+        let manifest = check::parse(&table.manifest()?)?;
+        Ok(Plugin { manifest: Arc::new(manifest), table })
+    }
+
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
     }
 
+    /// A new session. It goes on with this plugin even where the registry gets another one of the same id.
     pub fn session(&self) -> Result<PluginSession, StepError> {
-        todo!()
+        PluginSession::create(&self.table)
     }
 }
 
-impl PluginSession {
-    /// Takes one event, gives one effect. After an error only dropping may follow.
-    pub fn step(&mut self, _event: &Event) -> Result<Effect, StepError> {
-        todo!()
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin").field("id", &self.manifest.id).field("version", &self.manifest.version).finish()
     }
 }
 
 /// All plugins by id.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Registry {
     plugins: BTreeMap<String, Arc<Plugin>>,
 }
 
 impl Registry {
-    /// The bundled plugins, through their tables.
+    /// The bundled plugins, through their tables. One that does not pass the checks is left out, with an error in
+    /// the log: a mistake of ours must not take the others down.
     pub fn bundled() -> Registry {
-        todo!()
+        let mut registry = Registry::default();
+        for table in [&ai_monitor_ollama::PLUGIN, &ai_monitor_openai::PLUGIN] {
+            match Plugin::from_table(table) {
+                Ok(plugin) => drop(registry.insert(plugin)),
+                Err(error) => tracing::error!(%error, "a bundled plugin is left out"),
+            }
+        }
+        registry
+    }
+
+    /// Adds a plugin, or replaces the one of the same id and gives it back. Sessions under way stay with the old one.
+    pub fn insert(&mut self, plugin: Plugin) -> Option<Arc<Plugin>> {
+        self.plugins.insert(plugin.manifest.id.clone(), Arc::new(plugin))
     }
 
     pub fn get(&self, id: &str) -> Option<&Arc<Plugin>> {
         self.plugins.get(id)
     }
 
+    /// By id, in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Plugin>> {
         self.plugins.values()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! What a manifest must be, beyond its form.
+
+use std::fmt::Write as _;
+
+use ai_monitor_plugin_api::{
+    event::Depth,
+    manifest::{Check, Manifest},
+    table::{AIM_ABI, CONTRACT},
+};
+use serde_json::Value;
+
+/// The largest manifest, in bytes.
+pub(super) const MANIFEST_MAX: usize = 256 * 1024;
+
+const PROBE_DEADLINE_MAX_MS: u64 = 60_000;
+const INFERENCE_DEADLINE_MAX_MS: u64 = 600_000;
+const REPAIR_DEADLINE_MAX_MS: u64 = 1_800_000;
+
+/// The words of JSON Schema that settings and arguments may use.
+const SCHEMA_WORDS: [&str; 12] = [
+    "type",
+    "properties",
+    "additionalProperties",
+    "items",
+    "enum",
+    "default",
+    "minimum",
+    "maximum",
+    "pattern",
+    "title",
+    "description",
+    "required",
+];
+
+/// Why a manifest is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+    #[error("`contract` is \"{found}\", this monitor speaks \"{CONTRACT}\": get or build the plugin for this version")]
+    OtherContract { found: String },
+    #[error("`abi` is {found}, the plugin's own table says {AIM_ABI}: one of them is wrong")]
+    OtherAbi { found: u32 },
+    #[error("`id` is {0:?}: it must begin with a letter a-z and go on with a-z, 0-9 and `-`")]
+    BadId(String),
+    #[error("`probes` has no `liveness`: every backend must be asked whether it answers")]
+    NoLiveness,
+    #[error("`{at}`: {why}")]
+    Bad { at: String, why: String },
+}
+
+/// Reads a manifest and checks it.
+pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| ManifestError::Unreadable(e.to_string()))?;
+    check(&manifest)?;
+    Ok(manifest)
+}
+
+fn check(manifest: &Manifest) -> Result<(), ManifestError> {
+    if !contract_is_ours(&manifest.contract) {
+        return Err(ManifestError::OtherContract { found: manifest.contract.clone() });
+    }
+    if manifest.abi != AIM_ABI {
+        return Err(ManifestError::OtherAbi { found: manifest.abi });
+    }
+    let mut letters = manifest.id.bytes();
+    if !letters.next().is_some_and(|b| b.is_ascii_lowercase())
+        || !letters.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        return Err(ManifestError::BadId(manifest.id.clone()));
+    }
+    if !manifest.probes.contains_key(&Depth::Liveness) {
+        return Err(ManifestError::NoLiveness);
+    }
+    for (depth, probe) in &manifest.probes {
+        let at = format!("probes.{depth}");
+        let max = if *depth == Depth::Inference { INFERENCE_DEADLINE_MAX_MS } else { PROBE_DEADLINE_MAX_MS };
+        check_session(&at, &probe.routes, &probe.needs, probe.deadline_ms, max)?;
+    }
+    for (name, repair) in &manifest.repairs {
+        let at = format!("repairs.{name}");
+        check_session(&at, &repair.routes, &repair.needs, repair.deadline_ms, REPAIR_DEADLINE_MAX_MS)?;
+        if let Some(args) = &repair.args {
+            check_schema(&format!("{at}.args"), args)?;
+        }
+    }
+    if let Some(settings) = &manifest.settings {
+        check_schema("settings", settings)?;
+    }
+    for (i, rule) in manifest.identify.iter().enumerate() {
+        if rule.all.is_empty() {
+            return Err(bad(format!("identify.{i}.all"), "it is empty, so it would hold for everything"));
+        }
+        for (j, check) in rule.all.iter().enumerate() {
+            check_identify(format!("identify.{i}.all.{j}"), check)?;
+        }
+    }
+    for (i, start) in manifest.start.iter().enumerate() {
+        if start.argv.is_empty() {
+            return Err(bad(format!("start.{i}.argv"), "it names no program"));
+        }
+    }
+    Ok(())
+}
+
+/// The same major, and a minor that is ours or older.
+fn contract_is_ours(contract: &str) -> bool {
+    let parts = |text: &str| -> Option<(u32, u32)> {
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    };
+    match (parts(contract), parts(CONTRACT)) {
+        (Some((major, minor)), Some((our_major, our_minor))) => major == our_major && minor <= our_minor,
+        _ => false,
+    }
+}
+
+fn check_session(
+    at: &str,
+    routes: &[String],
+    needs: &[String],
+    deadline_ms: u64,
+    max_ms: u64,
+) -> Result<(), ManifestError> {
+    if routes.is_empty() {
+        return Err(bad(format!("{at}.routes"), "without a route it can ask for nothing"));
+    }
+    if let Some(route) = routes.iter().find(|route| !route_is_right(route)) {
+        return Err(bad(
+            format!("{at}.routes"),
+            format!("{route:?} is no route: write `GET /path` (or HEAD, POST; `local ` in front; `*` at the end)"),
+        ));
+    }
+    if let Some(need) = needs.iter().find(|need| *need != "processes") {
+        return Err(bad(format!("{at}.needs"), format!("{need:?} is not known; there is `processes`")));
+    }
+    if needs.is_empty() && routes.iter().any(|route| route.starts_with("local ")) {
+        return Err(bad(format!("{at}.needs"), "a `local` route needs `processes`"));
+    }
+    if !(1..=max_ms).contains(&deadline_ms) {
+        return Err(bad(format!("{at}.deadline_ms"), format!("{deadline_ms} is not within 1 and {max_ms}")));
+    }
+    Ok(())
+}
+
+fn route_is_right(route: &str) -> bool {
+    let route = route.strip_prefix("local ").unwrap_or(route);
+    match route.split_once(' ') {
+        Some(("*", "*")) => true,
+        Some(("GET" | "HEAD" | "POST", path)) => {
+            path.starts_with('/') && !path.contains([' ', '?']) && !path.trim_end_matches('*').contains('*')
+        }
+        _ => false,
+    }
+}
+
+fn check_identify(at: String, check: &Check) -> Result<(), ManifestError> {
+    if !check.get.starts_with('/') {
+        return Err(bad(format!("{at}.get"), "it must begin with `/`"));
+    }
+    if check.header.is_empty() && check.contains.is_none() && check.has.is_empty() && check.equals.is_empty() {
+        return Err(bad(at, "it needs `header`, `contains`, `has` or `equals`: a status alone proves nothing"));
+    }
+    Ok(())
+}
+
+fn check_schema(at: &str, schema: &Value) -> Result<(), ManifestError> {
+    let Some(schema) = schema.as_object() else {
+        return Err(bad(at.to_owned(), "it must be an object"));
+    };
+    for (word, value) in schema {
+        if !SCHEMA_WORDS.contains(&word.as_str()) {
+            let mut why = format!("`{word}` is not supported; there is");
+            for (i, known) in SCHEMA_WORDS.iter().enumerate() {
+                let _ = write!(why, "{} `{known}`", if i == 0 { "" } else { "," });
+            }
+            return Err(bad(at.to_owned(), why));
+        }
+        match (word.as_str(), value) {
+            ("properties", Value::Object(properties)) => {
+                for (name, schema) in properties {
+                    check_schema(&format!("{at}.{name}"), schema)?;
+                }
+            }
+            ("properties", _) => return Err(bad(format!("{at}.properties"), "it must be an object")),
+            ("items", items) => check_schema(&format!("{at}.items"), items)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn bad(at: impl Into<String>, why: impl Into<String>) -> ManifestError {
+    ManifestError::Bad { at: at.into(), why: why.into() }
+}

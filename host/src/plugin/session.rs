@@ -1,0 +1,100 @@
+//! One session of a plugin: an event in, an effect out, within the contract's limits.
+
+use ai_monitor_plugin_api::{
+    effect::Effect,
+    event::Event,
+    report::{RepairReport, Report},
+    table::{AIM_OK, AIM_PANIC},
+};
+use serde_json::Value;
+
+use super::table::{Handle, Table};
+
+/// The largest effect, report included, in bytes.
+pub const EFFECT_MAX: usize = 1024 * 1024;
+const MODELS_MAX: usize = 2000;
+const ENGINES_MAX: usize = 256;
+const COUNTERS_MAX: usize = 1024;
+const SYMPTOMS_MAX: usize = 32;
+
+/// Why a session is over without a report.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    #[error("the plugin gave up: {0}")]
+    Plugin(String),
+    #[error("the plugin panicked: {0}")]
+    Panic(String),
+    #[error("out of protocol: {0}")]
+    Protocol(String),
+}
+
+/// One session of a plugin. Dropping it cancels it.
+pub struct PluginSession {
+    handle: Handle,
+    /// The last step ended it, well or not.
+    over: bool,
+    /// Whether it is a repair, known from `start`.
+    repair: bool,
+}
+
+impl PluginSession {
+    pub(super) fn create(table: &Table) -> Result<PluginSession, StepError> {
+        let handle = table.create().map_err(StepError::Plugin)?;
+        Ok(PluginSession { handle, over: false, repair: false })
+    }
+
+    /// Takes one event, gives one effect. After a report or an error only dropping may follow; another step is an
+    /// error and does not reach the plugin. A report has been checked: it reads as a [`Report`], or in a repair as
+    /// a [`RepairReport`], within the limits.
+    pub fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
+        if self.over {
+            return Err(StepError::Protocol("the session is over".into()));
+        }
+        if let Event::Start(start) = event {
+            self.repair = matches!(start.session, ai_monitor_plugin_api::event::SessionKind::Repair { .. });
+        }
+        let event = serde_json::to_vec(event).map_err(|e| StepError::Protocol(format!("the event: {e}")))?;
+        self.over = true;
+        let (code, out) = self.handle.step(&event, EFFECT_MAX);
+        match code {
+            _ if out.full => Err(StepError::Protocol(format!("the effect is over {EFFECT_MAX} bytes"))),
+            AIM_OK => {
+                let effect = self.read(&out.bytes).map_err(StepError::Protocol)?;
+                self.over = matches!(effect, Effect::Report { .. });
+                Ok(effect)
+            }
+            AIM_PANIC => Err(StepError::Panic(out.text())),
+            _ => Err(StepError::Plugin(out.text())),
+        }
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<Effect, String> {
+        let effect: Effect = serde_json::from_slice(bytes).map_err(|e| format!("the effect cannot be read: {e}"))?;
+        match &effect {
+            Effect::Report { report } if self.repair => check_repair(report)?,
+            Effect::Report { report } => check_report(report)?,
+            _ => {}
+        }
+        Ok(effect)
+    }
+}
+
+fn check_report(report: &Value) -> Result<(), String> {
+    let report: Report =
+        serde::Deserialize::deserialize(report).map_err(|e| format!("the report cannot be read: {e}"))?;
+    let engines = report.engines.as_deref().unwrap_or_default();
+    at_most("models", report.models.as_ref().map_or(0, Vec::len), MODELS_MAX)?;
+    at_most("engines", engines.len(), ENGINES_MAX)?;
+    at_most("counters", engines.iter().flat_map(|e| &e.counters).map(Vec::len).sum(), COUNTERS_MAX)?;
+    at_most("symptoms", report.symptoms.len(), SYMPTOMS_MAX)
+}
+
+fn check_repair(report: &Value) -> Result<(), String> {
+    let report: RepairReport =
+        serde::Deserialize::deserialize(report).map_err(|e| format!("the report cannot be read: {e}"))?;
+    at_most("symptoms", report.symptoms.len(), SYMPTOMS_MAX)
+}
+
+fn at_most(what: &str, number: usize, max: usize) -> Result<(), String> {
+    if number <= max { Ok(()) } else { Err(format!("the report has {number} {what}, over {max}")) }
+}

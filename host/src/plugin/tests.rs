@@ -1,0 +1,322 @@
+use std::{
+    ffi::{c_char, c_void},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use ai_monitor_plugin_api::{
+    effect::Effect,
+    event::{At, Depth, Event, InferenceAsk, Outcome, Response, SessionKind, Start, Waited},
+    table::{AIM_ABI, AIM_OK, AimPlugin, AimSink},
+};
+use serde_json::json;
+
+use super::{session::EFFECT_MAX, *};
+
+/// A table of functions that need no session.
+const fn table(
+    manifest: unsafe extern "C" fn(*const AimSink) -> i32,
+    step: unsafe extern "C" fn(*mut c_void, *const u8, usize, *const AimSink) -> i32,
+) -> AimPlugin {
+    AimPlugin {
+        abi: AIM_ABI,
+        size: size_of::<AimPlugin>() as u32,
+        manifest: Some(manifest),
+        create: Some(create),
+        step: Some(step),
+        destroy: Some(destroy),
+        extension: Some(no_extension),
+    }
+}
+
+unsafe extern "C" fn create(session: *mut *mut c_void, _: *const AimSink) -> i32 {
+    // SAFETY: the host passes a place for one pointer.
+    unsafe { session.write(std::ptr::dangling_mut::<u8>().cast()) };
+    AIM_OK
+}
+unsafe extern "C" fn destroy(_: *mut c_void) {}
+unsafe extern "C" fn no_extension(_: *const c_char) -> *const c_void {
+    std::ptr::null()
+}
+unsafe extern "C" fn no_step(_: *mut c_void, _: *const u8, _: usize, _: *const AimSink) -> i32 {
+    AIM_OK
+}
+unsafe extern "C" fn small_manifest(out: *const AimSink) -> i32 {
+    put(out, br#"{"contract":"0.1","abi":0,"id":"small","version":"1","label":"Small","probes":{"liveness":{"routes":["GET /"],"deadline_ms":100}}}"#)
+}
+
+fn put(out: *const AimSink, bytes: &[u8]) -> i32 {
+    // SAFETY: the host passes a sink that is valid during the call.
+    unsafe { (*out).put.unwrap()((*out).ctx, bytes.as_ptr(), bytes.len()) }
+}
+
+fn start(depth: Depth) -> Event {
+    Event::Start(Start {
+        contract: "0.1".into(),
+        session: SessionKind::Probe { depth, inference: None },
+        deadline_ms: 30_000,
+        now: "2026-11-24T04:02:00Z".into(),
+        settings: Default::default(),
+        variant: None,
+        effects: ["request", "read", "wait", "report"].map(String::from).to_vec(),
+        processes: None,
+    })
+}
+
+fn session_of(table: &'static AimPlugin) -> PluginSession {
+    Plugin::from_table(table).unwrap().session().unwrap()
+}
+
+#[test]
+fn the_bundled_plugins_pass_the_checks() {
+    let registry = Registry::bundled();
+    let ids: Vec<_> = registry.iter().map(|plugin| plugin.manifest().id.as_str()).collect();
+    assert_eq!(ids, ["ollama", "openai"]);
+    for plugin in registry.iter() {
+        assert!(Depth::ALL.iter().all(|depth| plugin.manifest().probes.contains_key(depth)));
+    }
+}
+
+#[test]
+fn a_plugin_of_the_same_id_replaces_the_other_and_sessions_finish_on_the_old_one() {
+    static TABLE: AimPlugin = table(ollama_like, no_step);
+    unsafe extern "C" fn ollama_like(out: *const AimSink) -> i32 {
+        put(out, br#"{"contract":"0.1","abi":0,"id":"ollama","version":"9","label":"Other","probes":{"liveness":{"routes":["GET /"],"deadline_ms":100}}}"#)
+    }
+    let mut registry = Registry::bundled();
+    let mut under_way = registry.get("ollama").unwrap().session().unwrap();
+    let old = registry.insert(Plugin::from_table(&TABLE).unwrap()).unwrap();
+    assert_eq!(old.manifest().label, "Ollama");
+    drop(old);
+    assert_eq!(registry.get("ollama").unwrap().manifest().version, "9");
+    assert_eq!(registry.iter().count(), 2);
+    assert!(matches!(under_way.step(&start(Depth::Liveness)), Ok(Effect::Request(_))));
+}
+
+#[test]
+fn a_table_is_refused_for_what_is_wrong_with_it() {
+    static OTHER: AimPlugin = AimPlugin { abi: 77, ..table(small_manifest, no_step) };
+    static SMALL: AimPlugin = AimPlugin { size: 16, ..table(small_manifest, no_step) };
+    static HOLLOW: AimPlugin = AimPlugin { step: None, ..table(small_manifest, no_step) };
+    static SILENT: AimPlugin = table(silent, no_step);
+    static ENDLESS: AimPlugin = table(endless, no_step);
+    unsafe extern "C" fn silent(_: *const AimSink) -> i32 {
+        7
+    }
+    unsafe extern "C" fn endless(out: *const AimSink) -> i32 {
+        while put(out, &[b'x'; 4096]) == 0 {}
+        AIM_OK
+    }
+    let refused = |table| Plugin::from_table(table).unwrap_err();
+    assert_eq!(refused(&OTHER), TableError::OtherAbi { found: 77 });
+    assert!(matches!(refused(&SMALL), TableError::TooSmall { found: 16, .. }));
+    assert_eq!(refused(&HOLLOW), TableError::NoFunction("step"));
+    assert_eq!(refused(&SILENT), TableError::NoManifest("its function gave code 7".into()));
+    assert_eq!(refused(&ENDLESS), TableError::NoManifest("it is over 262144 bytes".into()));
+}
+
+#[test]
+fn a_manifest_is_refused_with_the_place_and_the_reason() {
+    let good = json!({"contract":"0.1","abi":0,"id":"small","version":"1","label":"Small",
+        "probes":{"liveness":{"routes":["GET /"],"deadline_ms":100}}});
+    let refused = |pointer: &str, value: serde_json::Value| {
+        let mut manifest = good.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        manifest.pointer_mut(parent).unwrap()[key] = value;
+        check::parse(manifest.to_string().as_bytes()).unwrap_err().to_string()
+    };
+    assert!(check::parse(good.to_string().as_bytes()).is_ok());
+    assert!(check::parse(b"{").unwrap_err().to_string().starts_with("it cannot be read"));
+    for (pointer, value, words) in [
+        ("/contract", json!("0.9"), "`contract` is \"0.9\""),
+        ("/contract", json!("new"), "`contract` is \"new\""),
+        ("/abi", json!(3), "`abi` is 3"),
+        ("/id", json!("Ollama"), "`id` is \"Ollama\""),
+        ("/id", json!(""), "`id` is \"\""),
+        ("/probes", json!({}), "no `liveness`"),
+        ("/probes/liveness/routes", json!([]), "`probes.liveness.routes`: without a route"),
+        ("/probes/liveness/routes", json!(["DELETE /"]), "\"DELETE /\" is no route"),
+        ("/probes/liveness/routes", json!(["GET /a*b"]), "\"GET /a*b\" is no route"),
+        ("/probes/liveness/routes", json!(["local GET /"]), "a `local` route needs `processes`"),
+        ("/probes/liveness/needs", json!(["gpu"]), "\"gpu\" is not known"),
+        ("/probes/liveness/deadline_ms", json!(60_001), "60001 is not within 1 and 60000"),
+        ("/identify", json!([{"is":"certain","all":[]}]), "would hold for everything"),
+        ("/identify", json!([{"is":"certain","all":[{"get":"/","status":[200]}]}]), "a status alone proves nothing"),
+        ("/settings", json!({"type":"object","oneOf":[]}), "`oneOf` is not supported"),
+        ("/start", json!([{"argv":[]}]), "names no program"),
+    ] {
+        let text = refused(pointer, value);
+        assert!(text.contains(words), "{text:?} does not say {words:?}");
+    }
+}
+
+#[test]
+fn what_a_step_writes_is_held_to_the_contract() {
+    static BROKEN: AimPlugin = table(small_manifest, broken);
+    static UNKNOWN: AimPlugin = table(small_manifest, unknown);
+    static ENDLESS: AimPlugin = table(small_manifest, endless);
+    static CROWDED: AimPlugin = table(small_manifest, crowded);
+    static SILENT: AimPlugin = table(small_manifest, silent);
+    unsafe extern "C" fn broken(_: *mut c_void, _: *const u8, _: usize, out: *const AimSink) -> i32 {
+        put(out, b"{\"effect\":\xff")
+    }
+    unsafe extern "C" fn unknown(_: *mut c_void, _: *const u8, _: usize, out: *const AimSink) -> i32 {
+        put(out, br#"{"effect":"run","argv":["reboot"]}"#)
+    }
+    unsafe extern "C" fn endless(_: *mut c_void, _: *const u8, _: usize, out: *const AimSink) -> i32 {
+        while put(out, &[b'x'; 65536]) == 0 {}
+        AIM_OK
+    }
+    unsafe extern "C" fn crowded(_: *mut c_void, _: *const u8, _: usize, out: *const AimSink) -> i32 {
+        let models: Vec<_> = (0..2001).map(|i| json!({"id": i.to_string()})).collect();
+        put(out, json!({"effect":"report","report":{"models":models}}).to_string().as_bytes())
+    }
+    unsafe extern "C" fn silent(_: *mut c_void, _: *const u8, _: usize, _: *const AimSink) -> i32 {
+        1
+    }
+    let error = |table| {
+        let mut session = session_of(table);
+        let error = session.step(&start(Depth::Liveness)).unwrap_err();
+        let after = session.step(&Event::Waited(Waited { ms: 1 }));
+        assert_eq!(after, Err(StepError::Protocol("the session is over".into())));
+        error
+    };
+    assert!(matches!(error(&BROKEN), StepError::Protocol(text) if text.starts_with("the effect cannot be read")));
+    assert!(matches!(error(&UNKNOWN), StepError::Protocol(text) if text.contains("unknown variant `run`")));
+    assert_eq!(error(&ENDLESS), StepError::Protocol(format!("the effect is over {EFFECT_MAX} bytes")));
+    assert_eq!(error(&CROWDED), StepError::Protocol("the report has 2001 models, over 2000".into()));
+    assert_eq!(error(&SILENT), StepError::Plugin("it gave no reason".into()));
+}
+
+#[test]
+fn a_session_moves_between_threads() {
+    let mut session = Registry::bundled().get("ollama").unwrap().session().unwrap();
+    let mut session = std::thread::spawn(move || {
+        session.step(&start(Depth::Liveness)).unwrap();
+        session
+    })
+    .join()
+    .unwrap();
+    assert!(matches!(session.step(&refused(0)), Ok(Effect::Report { .. })));
+}
+
+fn refused(request: u32) -> Event {
+    Event::Response(Response {
+        request,
+        ms: 1,
+        outcome: Outcome::Refused,
+        at: Some(At::Connect),
+        status: None,
+        headers: Default::default(),
+        body: None,
+        utf8: None,
+        text: Some("Connection refused".into()),
+    })
+}
+
+/// The library that cargo built of a bundled plugin, beside this test.
+fn bundled_library(name: &str) -> PathBuf {
+    let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    folder.join(libloading::library_filename(format!("ai_monitor_{name}")))
+}
+
+#[test]
+fn a_plugin_loaded_as_a_library_says_the_same_as_built_in() {
+    let inference = Event::Start(Start {
+        session: SessionKind::Probe {
+            depth: Depth::Inference,
+            inference: Some(InferenceAsk {
+                model: Some("tiny".into()),
+                prompt: "Say: ok".into(),
+                max_tokens: 8,
+                scheduled: false,
+            }),
+        },
+        ..match start(Depth::Inference) {
+            Event::Start(start) => start,
+            _ => unreachable!(),
+        }
+    });
+    for (name, built_in) in [("ollama", &ai_monitor_ollama::PLUGIN), ("openai", &ai_monitor_openai::PLUGIN)] {
+        let built_in = Plugin::from_table(built_in).unwrap();
+        let loaded = load_library(&bundled_library(name)).unwrap();
+        assert_eq!(loaded.manifest(), built_in.manifest());
+        for first in [start(Depth::Liveness), start(Depth::Progress), inference.clone()] {
+            let mut sessions = [loaded.session().unwrap(), built_in.session().unwrap()];
+            let mut event = first;
+            for request in 0.. {
+                let [a, b] = sessions.each_mut().map(|session| session.step(&event).unwrap());
+                assert_eq!(serde_json::to_string(&a).unwrap(), serde_json::to_string(&b).unwrap());
+                if let Effect::Report { .. } = a {
+                    break;
+                }
+                event = refused(request);
+            }
+        }
+    }
+}
+
+/// Compiles a library of a few lines of C, or says that it could not.
+fn compile(name: &str, source: &str) -> Option<PathBuf> {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let (file, library) = (folder.join("plugin.c"), folder.join(libloading::library_filename(name)));
+    std::fs::write(&file, source).unwrap();
+    match Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &file]).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Some(library)
+        }
+        Err(e) => {
+            eprintln!("SKIPPED: {name} was not compiled, there is no C compiler `cc`: {e}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_library_that_gives_no_plugin_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let absent = folder.path().join("absent.so");
+    assert!(matches!(load_library(&absent), Err(LoadError::Open { .. })));
+
+    let text = folder.path().join("text.so");
+    std::fs::write(&text, "no library").unwrap();
+    let error = load_library(&text).unwrap_err();
+    assert!(matches!(error, LoadError::Open { .. }), "{error}");
+    assert!(error.to_string().contains(&text.display().to_string()), "{error}");
+
+    let Some(plain) = compile("plain", "int answer(void) { return 42; }") else { return };
+    let error = load_library(&plain).unwrap_err();
+    assert!(matches!(&error, LoadError::NoPlugin { stem, .. } if stem == "plain"), "{error}");
+
+    // Only the four bytes of `abi` are there: whoever read on would leave the object.
+    let Some(other) = compile("other", "const unsigned ai_monitor_plugin_v1 = 99;") else { return };
+    let error = load_library(&other).unwrap_err();
+    assert!(matches!(error, LoadError::Table { source: TableError::OtherAbi { found: 99 }, .. }), "{error}");
+
+    let Some(odd) = compile(
+        "odd",
+        r#"#include <stdint.h>
+           #include <stddef.h>
+           struct sink { void *ctx; int32_t (*put)(void *, const uint8_t *, size_t); };
+           static int32_t manifest(const struct sink *out) { return out->put(out->ctx, (const uint8_t *)"{}", 2); }
+           static int32_t create(void **s, const struct sink *e) { (void)s; (void)e; return 1; }
+           static int32_t step(void *s, const uint8_t *e, size_t n, const struct sink *o) { (void)s; (void)e; (void)n; (void)o; return 1; }
+           static void destroy(void *s) { (void)s; }
+           static const void *extension(const char *id) { (void)id; return 0; }
+           const struct { uint32_t abi, size; void *f[5]; } ai_monitor_plugin_v1_odd =
+             { 0, 8 + 5 * sizeof(void *), { manifest, create, step, destroy, extension } };"#,
+    ) else {
+        return;
+    };
+    let error = load_library(&odd).unwrap_err();
+    assert!(matches!(error, LoadError::Table { source: TableError::Manifest(_), .. }), "{error}");
+}
+
+#[test]
+fn a_renamed_library_is_not_found_under_its_crate() {
+    let folder = tempfile::tempdir().unwrap();
+    let renamed = folder.path().join(Path::new("renamed.so"));
+    std::fs::copy(bundled_library("ollama"), &renamed).unwrap();
+    assert!(matches!(load_library(&renamed), Err(LoadError::NoPlugin { .. })));
+}

@@ -1,0 +1,201 @@
+//! A plugin in Rust, driven through its C table as a host would.
+
+use std::{
+    ffi::c_void,
+    future::{pending, ready},
+    ptr,
+};
+
+use ai_monitor_plugin_api::{
+    Io, Next, Plugin, Stop,
+    effect::Request,
+    event::{Outcome, SessionKind, Start},
+    export_plugin,
+    table::{AIM_ERROR, AIM_OK, AIM_PANIC, AimPlugin, AimSink},
+};
+
+/// Does what its setting `do` says.
+struct Puppet;
+
+impl Plugin for Puppet {
+    const MANIFEST: &'static str = r#"{"id":"puppet"}"#;
+
+    async fn probe(io: &mut Io, start: &Start) -> Result<(), Stop> {
+        match start.settings["do"].as_str().unwrap_or_default() {
+            "ask" => {
+                let answer = io.request(Request::get("/version", 1000)).await?;
+                io.report.version = answer.body;
+                io.wait(20, Some("a breath".into())).await?;
+                let head = io.request(Request::get("/lines", 1000).streamed()).await?;
+                if head.outcome != Outcome::Ok {
+                    return Err(Stop::Enough);
+                }
+                while let Next::Line(_) = io.read().await? {}
+                Ok(())
+            }
+            "panic" => {
+                let answer = io.request(Request::get("/", 1000)).await?;
+                panic!("no {}", answer.body.unwrap_or_default());
+            }
+            "give up" => Err(Stop::GiveUp("out of ideas".into())),
+            "await nothing" => pending().await,
+            "await what is there" => {
+                ready(()).await;
+                Ok(())
+            }
+            other => Err(Stop::GiveUp(format!("unknown: {other}"))),
+        }
+    }
+}
+
+export_plugin!(Puppet);
+
+/// A session on the host's side.
+struct Host(*mut c_void);
+
+impl Host {
+    fn new() -> Host {
+        let mut session = ptr::null_mut();
+        let mut text = Vec::new();
+        // SAFETY: both pointers are valid during the call.
+        let code = unsafe { PLUGIN.create.unwrap()(&mut session, &sink(&mut text)) };
+        assert_eq!(code, AIM_OK);
+        Host(session)
+    }
+
+    fn step(&mut self, event: &str) -> (i32, String) {
+        let mut out = Vec::new();
+        // SAFETY: the session is alive, event and sink are valid during the call.
+        let code = unsafe { PLUGIN.step.unwrap()(self.0, event.as_ptr(), event.len(), &sink(&mut out)) };
+        (code, String::from_utf8(out).unwrap())
+    }
+
+    fn start(&mut self, what: &str) -> (i32, String) {
+        self.step(&format!(
+            r#"{{"event":"start","contract":"0.1","session":"probe","depth":"liveness","deadline_ms":5000,"now":"2026-11-24T04:02:00Z","settings":{{"do":"{what}"}},"later":1}}"#
+        ))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // SAFETY: from `create`, and destroyed once.
+        unsafe { PLUGIN.destroy.unwrap()(self.0) };
+    }
+}
+
+fn sink(out: &mut Vec<u8>) -> AimSink {
+    unsafe extern "C" fn put(ctx: *mut c_void, bytes: *const u8, len: usize) -> i32 {
+        // SAFETY: `ctx` is the vector of `sink`, borrowed for the call; the plugin passes `len` readable bytes.
+        unsafe { (*ctx.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(bytes, len)) };
+        0
+    }
+    AimSink { ctx: ptr::from_mut(out).cast(), put: Some(put) }
+}
+
+#[test]
+fn a_session_asks_one_thing_at_a_time_and_reports() {
+    let mut host = Host::new();
+    let ok = |json: &str| (AIM_OK, json.to_owned());
+    assert_eq!(host.start("ask"), ok(r#"{"effect":"request","method":"GET","path":"/version","timeout_ms":1000}"#));
+    assert_eq!(
+        host.step(r#"{"event":"response","request":0,"ms":4,"outcome":"ok","status":200,"headers":{},"body":"1.2"}"#),
+        ok(r#"{"effect":"wait","ms":20,"note":"a breath"}"#)
+    );
+    assert_eq!(
+        host.step(r#"{"event":"waited","ms":20}"#),
+        ok(r#"{"effect":"request","method":"GET","path":"/lines","stream":true,"timeout_ms":1000}"#)
+    );
+    let head = r#"{"event":"response","request":1,"ms":2,"outcome":"ok","at":null,"status":200}"#;
+    assert_eq!(host.step(head), ok(r#"{"effect":"read"}"#));
+    assert_eq!(host.step(r#"{"event":"line","ms":3,"line":"a"}"#), ok(r#"{"effect":"read"}"#));
+    assert_eq!(
+        host.step(r#"{"event":"end","ms":4,"outcome":"ok","at":"newer"}"#),
+        ok(r#"{"effect":"report","report":{"version":"1.2"}}"#)
+    );
+    assert_eq!(host.step(r#"{"event":"waited","ms":1}"#), (AIM_ERROR, "the session is over".into()));
+}
+
+#[test]
+fn an_early_end_still_reports_what_was_seen() {
+    let mut host = Host::new();
+    host.start("ask");
+    host.step(r#"{"event":"response","request":0,"ms":4,"outcome":"ok","status":200,"body":"1.2"}"#);
+    host.step(r#"{"event":"waited","ms":20}"#);
+    assert_eq!(
+        host.step(r#"{"event":"response","request":1,"ms":9,"outcome":"never heard of","at":"headers"}"#),
+        (AIM_OK, r#"{"effect":"report","report":{"version":"1.2"}}"#.into())
+    );
+}
+
+#[test]
+fn a_panic_is_told_with_its_place_and_poisons_the_session_alone() {
+    let (mut broken, mut fine) = (Host::new(), Host::new());
+    broken.start("panic");
+    fine.start("ask");
+    let (code, text) =
+        broken.step(r#"{"event":"response","request":0,"ms":1,"outcome":"ok","status":200,"body":"luck"}"#);
+    assert_eq!(code, AIM_PANIC);
+    assert!(text.starts_with("no luck (at ") && text.contains("border.rs:"), "{text}");
+    assert_eq!(broken.step(r#"{"event":"waited","ms":1}"#).0, AIM_ERROR);
+    let body = r#"{"event":"response","request":0,"ms":1,"outcome":"ok","status":200,"body":"x"}"#;
+    assert_eq!(fine.step(body).0, AIM_OK);
+}
+
+#[test]
+fn what_a_session_cannot_do_is_an_error_with_words() {
+    let (code, text) = Host::new().start("await nothing");
+    assert_eq!(code, AIM_ERROR);
+    assert!(text.contains("awaits something that is no effect"), "{text}");
+
+    assert_eq!(Host::new().start("give up"), (AIM_ERROR, "out of ideas".into()));
+    assert_eq!(Host::new().start("await what is there"), (AIM_OK, r#"{"effect":"report","report":{}}"#.into()));
+
+    let (code, text) = Host::new().step(r#"{"event":"waited","ms":1}"#);
+    assert_eq!(code, AIM_ERROR);
+    assert!(text.contains("out of turn"), "{text}");
+
+    let mut twice = Host::new();
+    twice.start("ask");
+    assert_eq!(twice.start("ask").0, AIM_ERROR);
+
+    let mut crossed = Host::new();
+    crossed.start("ask");
+    let (code, text) = crossed.step(r#"{"event":"waited","ms":1}"#);
+    assert_eq!((code, text.as_str()), (AIM_ERROR, "the host answered with `waited` where `response` belongs"));
+
+    let (code, text) = Host::new().step("{");
+    assert_eq!(code, AIM_ERROR);
+    assert!(text.starts_with("the event cannot be read"), "{text}");
+}
+
+#[test]
+fn a_full_sink_is_an_error() {
+    unsafe extern "C" fn full(_: *mut c_void, _: *const u8, _: usize) -> i32 {
+        1
+    }
+    let full = AimSink { ctx: ptr::null_mut(), put: Some(full) };
+    // SAFETY: the sink is valid during the call.
+    assert_eq!(unsafe { PLUGIN.manifest.unwrap()(&full) }, AIM_ERROR);
+}
+
+#[test]
+fn a_plugin_without_repairs_says_so() {
+    let mut host = Host::new();
+    assert_eq!(
+        host.step(r#"{"event":"start","contract":"0.1","session":"repair","repair":"load","args":{"model":"m"},"deadline_ms":5000,"now":"2026-11-24T04:02:00Z"}"#),
+        (AIM_OK, r#"{"effect":"report","report":{"result":"unsupported"}}"#.into())
+    );
+    let start = SessionKind::Repair { repair: "load".into(), args: Default::default() };
+    assert_eq!(serde_json::to_string(&start).unwrap(), r#"{"session":"repair","repair":"load","args":{}}"#);
+}
+
+#[test]
+fn the_table_is_exported_under_the_name_of_its_crate() {
+    unsafe extern "C" {
+        #[link_name = "ai_monitor_plugin_v1_border"]
+        static EXPORTED: AimPlugin;
+    }
+    // SAFETY: the symbol is `PLUGIN` of this very crate.
+    assert!(ptr::eq(&raw const EXPORTED, &PLUGIN));
+}
