@@ -231,7 +231,13 @@ fn front_only(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     if look.inference() == Some(InferenceResult::Output) {
         return None;
     }
-    c.needs_token = look.inference().is_none() && failed_symptom.is_none();
+    // A backend that starts a new engine by itself may do so at the next request: only a token decides.
+    let by_ends_alone = failed_symptom.is_none() && !lost && !failed_phase && !waiting;
+    if by_ends_alone && look.inference() == Some(InferenceResult::Skipped) {
+        return None;
+    }
+    c.ripe = !by_ends_alone || look.inference().is_some();
+    c.needs_token = !c.ripe;
     Some(c)
 }
 

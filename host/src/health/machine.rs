@@ -12,7 +12,7 @@ use std::{
 use ai_monitor_plugin_api::{
     event::{Depth, Role},
     manifest::LostEngine,
-    report::{InferenceResult, Phase},
+    report::{InferenceResult, ModelState, Phase},
 };
 use jiff::Timestamp;
 
@@ -255,7 +255,10 @@ impl Health {
         let living: BTreeSet<ProcessId> =
             tree.iter().filter(|p| p.role == Role::Engine && p.state != RunState::Zombie).map(|p| p.id).collect();
         let lost = self.engines.difference(&living).count();
-        for _ in 0..lost {
+        // An engine that goes with its model was unloaded; one that leaves its model listed died.
+        let loaded = look.models().map(|m| m.iter().filter(|m| m.state == Some(ModelState::Loaded)).count());
+        let died = loaded.map_or(lost, |loaded| lost.min(loaded.saturating_sub(living.len())));
+        for _ in 0..died {
             self.engine_ends.push_back(look.now.mono);
         }
         while self.engine_ends.front().is_some_and(|at| look.now.mono.saturating_sub(*at) > ENGINE_ENDS_WINDOW) {
@@ -446,7 +449,7 @@ impl Health {
         }
         let loaded = look
             .models()
-            .map(|m| m.iter().filter(|m| m.state == Some(ai_monitor_plugin_api::report::ModelState::Loaded)).count());
+            .map(|m| m.iter().filter(|m| m.state == Some(ModelState::Loaded)).count());
         match (loaded, look.inference()) {
             (_, Some(InferenceResult::Output)) => calm(State::Online, "it answers, and a token comes out".into()),
             (Some(n), _) => {

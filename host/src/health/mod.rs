@@ -8,3 +8,5 @@ pub mod movement;
 pub mod observation;
 pub mod signals;
 pub mod state;
+#[cfg(test)]
+mod tests;
