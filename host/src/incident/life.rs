@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     act::{ActCall, Outcome},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Acts in an incident, class changes in an incident (policy-api, section 5).
-const MOST_ACTS: usize = 100;
+pub const MOST_ACTS: usize = 100;
 const MOST_CHANGES: u32 = 5;
 /// A look that decides nothing (loading, plugin failing) is repeated so long before the incident is left.
 const UNDECIDED: Duration = Duration::from_secs(60);
@@ -65,6 +65,10 @@ pub enum Got {
     Waited,
     Acted(Outcome),
     Looked(Verdict),
+    /// A person asks for this heal while it is under way: what waits goes on at once.
+    Person {
+        force: bool,
+    },
     /// The target is no longer ours to heal: the user's word, in words.
     Withdrawn(String),
 }
@@ -178,6 +182,9 @@ impl Incident {
         if let Got::Withdrawn(reason) = got {
             return self.end(Ended::Withdrawn, reason, None, log);
         }
+        if let Got::Person { force } = got {
+            return self.person(force, now, budget, log);
+        }
         match (self.phase.clone(), got) {
             (Phase::Policy, Got::Entered(Some((file, why)))) => {
                 log.push(Record::Ladder { class: self.ladder_name(), file, why });
@@ -233,6 +240,26 @@ impl Incident {
                 let reason = format!("the monitor lost its place ({phase:?} got {got:?}); please report this");
                 self.end(Ended::Abandoned, reason, None, log)
             }
+        }
+    }
+
+    /// A person's heal is the yes to what the settings would ask, and clears backoff and what the budgets have used.
+    fn person(&mut self, force: bool, now: Now, budget: &mut Budget, log: &mut Vec<Record>) -> Wants {
+        self.by_person = true;
+        self.force |= force;
+        budget.clear(now.wall);
+        match self.phase.clone() {
+            Phase::Backoff { call } => {
+                self.phase = Phase::BeforeAct { call };
+                Wants::Look { after: None }
+            }
+            Phase::Quiet { call, until } => self.guard(call, now, budget, Some(until), log),
+            Phase::Waiting { until, .. } => Wants::WaitUntil(until),
+            Phase::Turn { .. } => Wants::Turn,
+            Phase::AfterAct { .. } | Phase::BeforeAct { .. } => Wants::Look { after: None },
+            Phase::Acting { call, .. } => Wants::Act(call),
+            Phase::Policy => Wants::Resume(None),
+            Phase::Ended => Wants::End,
         }
     }
 
@@ -472,25 +499,14 @@ impl Incident {
         self.default_took_over |= default_took_over;
     }
 
+    /// Goes on after an act whose effect may not have been measured any more.
+    pub fn look_after(&mut self, outcome: Outcome) -> Wants {
+        self.phase = Phase::AfterAct { outcome, undecided_since: None };
+        Wants::Look { after: self.tried.last().map(|t| t.call.act.clone()) }
+    }
+
     /// Goes on with the act that was under way when the monitor ended.
     pub fn take_up(&mut self, call: ActCall, now: Now) -> Wants {
         self.act(call, now)
-    }
-
-    /// What the policy sees of what was tried.
-    pub fn tried_view(&self, now: Now) -> Vec<Value> {
-        self.tried
-            .iter()
-            .map(|t| {
-                let mut v = json!({
-                    "act": t.call.act, "result": t.outcome.result, "fault": t.class,
-                    "ago": now.wall.duration_since(t.at.wall).as_secs_f64(), "took": t.outcome.took.as_secs_f64(),
-                });
-                if let Some(by) = &t.outcome.by {
-                    v["by"] = json!(by);
-                }
-                v
-            })
-            .collect()
     }
 }

@@ -4,3 +4,5 @@ pub mod act;
 pub mod budget;
 pub mod guards;
 pub mod life;
+#[cfg(test)]
+mod tests;
