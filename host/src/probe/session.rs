@@ -1,0 +1,251 @@
+//! Sessions: a plugin's steps, done one effect at a time, give an observation or the outcome of a repair.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use ai_monitor_plugin_api::{
+    effect::Effect,
+    event::{Depth, Event, InferenceAsk, Process, SessionKind, Start},
+    report::RepairReport,
+    table::CONTRACT,
+};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use serde_json::{Map, Value};
+
+use super::http::{TargetClient, millis};
+use crate::{
+    health::observation::{Observation, RequestRecord, SessionEnd},
+    plugin::{Plugin, PluginSession, StepError},
+};
+
+mod grant;
+mod report;
+mod run;
+
+use grant::Grant;
+use run::Session;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest that a session of each kind may take, whatever manifest and configuration say.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+const LONGEST_INFERENCE: Duration = Duration::from_secs(10 * 60);
+const LONGEST_REPAIR: Duration = Duration::from_secs(30 * 60);
+/// Texts of plugins and servers are kept up to so many bytes.
+const MAX_TEXT: usize = 512;
+
+/// Something that takes an event and wants an effect: a plugin's session, or a scripted one in tests.
+pub trait Steps: Send {
+    /// After an error only dropping may follow.
+    fn step(&mut self, event: &Event) -> Result<Effect, StepError>;
+}
+
+impl Steps for PluginSession {
+    fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
+        PluginSession::step(self, event)
+    }
+}
+
+/// What a probe is to look at.
+#[derive(Debug, Clone)]
+pub struct ProbeAsk {
+    pub depth: Depth,
+    /// With depth `inference` only.
+    pub inference: Option<InferenceAsk>,
+    /// For the whole session; cut to what the contract allows for the depth.
+    pub deadline: Duration,
+    /// The target's settings, checked, defaults filled in.
+    pub settings: Map<String, Value>,
+    /// The flavour that identification found.
+    pub variant: Option<String>,
+    /// Handed on only to a plugin that declares the need. `None`: the target's processes are not known.
+    pub processes: Option<Vec<Process>>,
+    /// Where the addresses named in `processes` are. Others, and any that is not loopback, are not reachable.
+    pub addresses: BTreeMap<String, SocketAddr>,
+}
+
+/// What a repair is to do.
+#[derive(Debug, Clone)]
+pub struct RepairAsk {
+    /// One of the manifest's `repairs`.
+    pub repair: String,
+    pub args: Map<String, Value>,
+    pub deadline: Duration,
+    pub settings: Map<String, Value>,
+    pub variant: Option<String>,
+    pub processes: Option<Vec<Process>>,
+    pub addresses: BTreeMap<String, SocketAddr>,
+}
+
+/// How a repair session went. Whether it helped is measured elsewhere, from `report.expect`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RepairRun {
+    pub at: Timestamp,
+    pub took: Duration,
+    pub end: SessionEnd,
+    /// Absent when the session did not end well.
+    pub report: Option<RepairReport>,
+    pub requests: Vec<RequestRecord>,
+    /// The last step that was begun, in words: what a cancelled repair had reached.
+    pub reached: Option<String>,
+}
+
+impl TargetClient {
+    /// One look through `plugin`. Cancelled when dropped, and by [`TargetClient::cancel_all`].
+    pub async fn probe(&self, plugin: &Plugin, ask: ProbeAsk) -> Observation {
+        let manifest = plugin.manifest();
+        let at = Timestamp::now();
+        let begun = std::time::Instant::now();
+        let (end, report, requests) = match manifest.probes.get(&ask.depth) {
+            None => (SessionEnd::ProtocolError(format!("the manifest has no depth {}", ask.depth)), None, Vec::new()),
+            Some(spec) => {
+                let kind = SessionKind::Probe { depth: ask.depth, inference: ask.inference };
+                let longest = if ask.depth == Depth::Inference { LONGEST_INFERENCE } else { LONGEST_LOOK };
+                let deadline = ask.deadline.min(longest);
+                let plan = Plan {
+                    of: Some(ask.depth),
+                    deadline,
+                    grant: Grant::new(&spec.routes),
+                    start: start(kind, at, deadline, ask.settings, ask.variant),
+                }
+                .with_processes(&spec.needs, ask.processes, &ask.addresses);
+                self.run(plugin.session(), plan).await.into_probe()
+            }
+        };
+        Observation {
+            depth: ask.depth,
+            at,
+            took: begun.elapsed(),
+            plugin: manifest.id.clone(),
+            plugin_version: manifest.version.clone(),
+            end,
+            requests,
+            report,
+        }
+    }
+
+    /// One repair of `plugin`. The host never repeats it by itself.
+    pub async fn repair(&self, plugin: &Plugin, ask: RepairAsk) -> RepairRun {
+        let manifest = plugin.manifest();
+        let at = Timestamp::now();
+        let begun = std::time::Instant::now();
+        let (end, report, requests, reached) = match manifest.repairs.get(&ask.repair) {
+            None => {
+                let end = SessionEnd::ProtocolError(format!("the manifest has no repair {:?}", ask.repair));
+                (end, None, Vec::new(), None)
+            }
+            Some(spec) => {
+                let kind = SessionKind::Repair { repair: ask.repair, args: ask.args };
+                let deadline = ask.deadline.min(LONGEST_REPAIR);
+                let plan = Plan {
+                    of: None,
+                    deadline,
+                    grant: Grant::new(&spec.routes),
+                    start: start(kind, at, deadline, ask.settings, ask.variant),
+                }
+                .with_processes(&spec.needs, ask.processes, &ask.addresses);
+                self.run(plugin.session(), plan).await.into_repair()
+            }
+        };
+        RepairRun { at, took: begun.elapsed(), end, report, requests, reached }
+    }
+
+    /// Runs a session to its end, or to its cancellation.
+    async fn run<S: Steps>(&self, steps: Result<S, StepError>, plan: Plan) -> Run {
+        let mut steps = match steps {
+            Ok(steps) => steps,
+            Err(error) => return Run { ended: Err(run::end_of(error)), requests: Vec::new(), reached: None },
+        };
+        let cancelled = self.cancellation();
+        let start = Event::Start(plan.start);
+        let mut session = Session::new(self, &mut steps, plan.grant, plan.of, plan.deadline);
+        let ended = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(SessionEnd::Cancelled),
+            ended = session.run(start) => ended,
+        };
+        let (requests, reached) = session.into_trace();
+        Run { ended, requests, reached }
+    }
+}
+
+/// What a session gets and may do.
+struct Plan {
+    start: Start,
+    /// The depth that its requests are evidence for; `None` in a repair.
+    of: Option<Depth>,
+    deadline: Duration,
+    grant: Grant,
+}
+
+impl Plan {
+    /// Hands the target's processes over, and opens their addresses, if the plugin declares the need.
+    fn with_processes(
+        mut self,
+        needs: &[String],
+        processes: Option<Vec<Process>>,
+        addresses: &BTreeMap<String, SocketAddr>,
+    ) -> Plan {
+        if needs.iter().any(|need| need == "processes") {
+            let named = processes.iter().flatten().flat_map(|process| &process.addresses);
+            self.grant = self.grant.with_addresses(named.filter_map(|name| addresses.get_key_value(name)));
+            self.start.processes = processes;
+        }
+        self
+    }
+}
+
+fn start(
+    session: SessionKind,
+    at: Timestamp,
+    deadline: Duration,
+    settings: Map<String, Value>,
+    variant: Option<String>,
+) -> Start {
+    let seconds = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc);
+    Start {
+        contract: CONTRACT.into(),
+        session,
+        deadline_ms: millis(deadline),
+        now: at.round(seconds).unwrap_or(at).to_string(),
+        settings,
+        variant,
+        effects: ["request", "read", "wait", "report"].map(String::from).to_vec(),
+        processes: None,
+    }
+}
+
+/// A session that is over.
+struct Run {
+    ended: Result<Value, SessionEnd>,
+    requests: Vec<RequestRecord>,
+    reached: Option<String>,
+}
+
+impl Run {
+    fn into_probe(mut self) -> (SessionEnd, Option<ai_monitor_plugin_api::report::Report>, Vec<RequestRecord>) {
+        match self.ended.and_then(|value| report::observation(value).map_err(SessionEnd::ProtocolError)) {
+            Ok(report) => {
+                report::judge(&mut self.requests, &report.judged);
+                (SessionEnd::Report, Some(report), self.requests)
+            }
+            Err(end) => (end, None, self.requests),
+        }
+    }
+
+    fn into_repair(self) -> (SessionEnd, Option<RepairReport>, Vec<RequestRecord>, Option<String>) {
+        match self.ended.and_then(|value| report::repair(value).map_err(SessionEnd::ProtocolError)) {
+            Ok(report) => (SessionEnd::Report, Some(report), self.requests, self.reached),
+            Err(end) => (end, None, self.requests, self.reached),
+        }
+    }
+}
+
+/// At most [`MAX_TEXT`] bytes of a text, cut between characters.
+pub(super) fn cut(text: &str) -> String {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}

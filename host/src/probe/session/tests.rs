@@ -1,0 +1,353 @@
+//! Scripted sessions against real sockets: what they are told, what is recorded, and each limit.
+
+use std::sync::{Arc, Mutex};
+
+use ai_monitor_plugin_api::{
+    event::{At, Outcome, Role},
+    report::RepairResult,
+};
+use serde_json::json;
+use tokio::time::timeout;
+use url::Url;
+
+use super::*;
+use crate::probe::{
+    http::Driver,
+    testing::{Connection, PATIENCE, Server},
+};
+
+/// A session that wants these effects, one after the other, whatever it is told. The last one again and again.
+struct Script {
+    effects: Vec<Result<Effect, StepError>>,
+    seen: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Steps for Script {
+    fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
+        let mut seen = self.seen.lock().unwrap();
+        let next = self.effects[seen.len().min(self.effects.len() - 1)].clone();
+        seen.push(event.clone());
+        next
+    }
+}
+
+fn effect(value: Value) -> Result<Effect, StepError> {
+    Ok(serde_json::from_value(value).unwrap())
+}
+
+fn get(path: &str) -> Value {
+    json!({"effect": "request", "method": "GET", "path": path, "timeout_ms": 10_000})
+}
+
+fn report() -> Value {
+    json!({"effect": "report", "report": {}})
+}
+
+fn read() -> Value {
+    json!({"effect": "read"})
+}
+
+struct Stage {
+    client: TargetClient,
+    deadline: Duration,
+    of: Option<Depth>,
+}
+
+impl Stage {
+    fn at(address: SocketAddr) -> Stage {
+        let url = Url::parse(&format!("http://{address}")).unwrap();
+        Stage { client: Driver::new().unwrap().target(&url, None), deadline: PATIENCE, of: Some(Depth::Readiness) }
+    }
+
+    fn plan(&self) -> Plan {
+        let kind = SessionKind::Probe { depth: Depth::Readiness, inference: None };
+        Plan {
+            start: start(kind, Timestamp::now(), self.deadline, Map::new(), None),
+            of: self.of,
+            deadline: self.deadline,
+            grant: Grant::new(&["GET /*".into(), "POST /*".into(), "local GET /health".into()]),
+        }
+    }
+
+    async fn play(&self, effects: impl IntoIterator<Item = Value>) -> (Run, Vec<Event>) {
+        self.play_steps(effects.into_iter().map(effect).collect(), self.plan()).await
+    }
+
+    async fn play_steps(&self, effects: Vec<Result<Effect, StepError>>, plan: Plan) -> (Run, Vec<Event>) {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let script = Script { effects, seen: seen.clone() };
+        let run = timeout(2 * PATIENCE, self.client.run(Ok(script), plan)).await.expect("a session ends");
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        (run, seen)
+    }
+}
+
+fn outcomes(requests: &[RequestRecord]) -> Vec<Outcome> {
+    requests.iter().map(|request| request.outcome).collect()
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn a_session_is_told_what_its_requests_gave_and_ends_with_its_report() {
+    let server = Server::answering(ok("{\"version\":\"1\"}")).await;
+    let judged = json!({"effect": "report", "report": {"version": "1", "judged": [
+        {"request": 1, "outcome": "malformed", "text": "not a list"}]}});
+    let mut second = get("/api/tags");
+    second["of"] = json!("liveness");
+    let (run, seen) = Stage::at(server.address()).play([get("/api/version"), second, judged]).await;
+
+    assert!(matches!(&seen[0], Event::Start(start) if start.deadline_ms == 10_000), "{seen:?}");
+    let Event::Response(response) = &seen[1] else { panic!("{seen:?}") };
+    assert_eq!((response.request, response.outcome, response.status), (0, Outcome::Ok, Some(200)));
+    assert_eq!((response.body.as_deref(), response.utf8), (Some("{\"version\":\"1\"}"), Some(true)));
+    assert!(matches!(&seen[2], Event::Response(response) if response.request == 1));
+
+    let (end, report, requests) = run.into_probe();
+    assert_eq!(end, SessionEnd::Report);
+    assert_eq!(report.unwrap().version.as_deref(), Some("1"));
+    assert_eq!(outcomes(&requests), [Outcome::Ok, Outcome::Malformed]);
+    assert_eq!(requests[1].text.as_deref(), Some("not a list"));
+    assert_eq!((requests[0].of, requests[1].of), (Some(Depth::Readiness), Some(Depth::Liveness)));
+    assert_eq!((requests[0].path.as_str(), requests[0].bytes), ("/api/version", 15));
+}
+
+#[test]
+fn the_start_has_whole_seconds_and_the_effects_of_this_host() {
+    let kind = SessionKind::Repair { repair: "unload".into(), args: Map::new() };
+    let at = "2026-11-24T04:02:00.987Z".parse().unwrap();
+    let start = start(kind, at, Duration::from_secs(30), Map::new(), Some("vllm".into()));
+    let written = serde_json::to_string(&Event::Start(start)).unwrap();
+    assert!(written.starts_with(r#"{"event":"start","#), "{written}");
+    let written: Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(written["now"], "2026-11-24T04:02:00Z");
+    assert_eq!(written["effects"], json!(["request", "read", "wait", "report"]));
+    assert_eq!(
+        (&written["session"], &written["deadline_ms"], &written["variant"]),
+        (&json!("repair"), &json!(30_000), &json!("vllm"))
+    );
+}
+
+fn processes(address: SocketAddr) -> (Vec<Process>, BTreeMap<String, SocketAddr>) {
+    let name = format!("1/{}", address.port());
+    let process = Process {
+        id: "1".into(),
+        parent: None,
+        role: Role::Engine,
+        exe: "llama-server".into(),
+        args: vec![],
+        addresses: vec![name.clone()],
+    };
+    (vec![process], BTreeMap::from([(name, address), ("9/9".into(), address)]))
+}
+
+#[tokio::test]
+async fn processes_and_their_addresses_are_for_plugins_that_declare_the_need() {
+    let target = Server::silent().await;
+    let engine = Server::answering(ok("{}")).await;
+    let stage = Stage::at(target.address());
+    let (processes, addresses) = processes(engine.address());
+    let ask = |to: &str| {
+        vec![
+            effect(json!({"effect": "request", "method": "GET", "path": "/health", "to": to, "timeout_ms": 9_000})),
+            effect(report()),
+        ]
+    };
+    let name = format!("1/{}", engine.port());
+
+    let plan = stage.plan().with_processes(&["processes".into()], Some(processes.clone()), &addresses);
+    let (run, seen) = stage.play_steps(ask(&name), plan).await;
+    assert!(matches!(&seen[0], Event::Start(start) if start.processes.as_ref() == Some(&processes)));
+    assert_eq!(outcomes(&run.requests), [Outcome::Ok]);
+    assert_eq!(run.requests[0].to, name);
+
+    let plan = stage.plan().with_processes(&["processes".into()], Some(processes.clone()), &addresses);
+    let (run, _) = stage.play_steps(ask("9/9"), plan).await;
+    assert!(matches!(run.ended, Err(SessionEnd::ProtocolError(_))), "no process has that address: {:?}", run.ended);
+
+    let plan = stage.plan().with_processes(&[], Some(processes), &addresses);
+    let (run, seen) = stage.play_steps(ask(&name), plan).await;
+    assert!(matches!(&seen[0], Event::Start(start) if start.processes.is_none()));
+    assert!(matches!(run.ended, Err(SessionEnd::ProtocolError(_))), "{:?}", run.ended);
+    assert_eq!((engine.connections(), target.connections()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_granted_ends_the_session_and_touches_nothing() {
+    let server = Server::answering(ok("")).await;
+    let mut plan = Stage::at(server.address()).plan();
+    plan.grant = Grant::new(&["GET /api/ps".into()]);
+    let (run, _) = Stage::at(server.address()).play_steps(vec![effect(get("/api/delete"))], plan).await;
+    let expected = "GET /api/delete is not among the routes that the manifest asks for here";
+    assert_eq!(run.ended, Err(SessionEnd::ProtocolError(expected.into())));
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_failed_request_is_an_event_and_the_session_goes_on() {
+    let address = Server::silent().await.stop().await;
+    let (run, seen) = Stage::at(address).play([get("/"), report()]).await;
+    assert!(run.ended.is_ok());
+    let Event::Response(response) = &seen[1] else { panic!("{seen:?}") };
+    assert_eq!((response.outcome, response.at, response.status), (Outcome::Refused, Some(At::Connect), None));
+    assert!(response.body.is_none() && response.text.is_some());
+}
+
+#[tokio::test]
+async fn at_the_deadline_the_request_times_out_and_further_ones_are_not_done() {
+    let server = Server::silent().await;
+    let stage = Stage { deadline: Duration::from_millis(150), ..Stage::at(server.address()) };
+    let (run, seen) = stage.play([get("/"), get("/"), get("/"), report()]).await;
+    assert!(run.ended.is_ok());
+    assert_eq!(outcomes(&run.requests), [Outcome::Timeout, Outcome::Deadline, Outcome::Deadline]);
+    assert!(matches!(&seen[2], Event::Response(response) if response.outcome == Outcome::Deadline));
+    assert_eq!(server.connections(), 1);
+
+    let (run, seen) = stage.play([get("/")]).await;
+    assert!(matches!(run.ended, Err(SessionEnd::Overrun(_))), "{:?}", run.ended);
+    assert_eq!(seen.len(), 1 + 1 + 8, "start, the timeout, and eight answers");
+}
+
+#[tokio::test]
+async fn a_wait_is_cut_short_by_the_deadline() {
+    let server = Server::silent().await;
+    let stage = Stage { deadline: Duration::from_millis(50), ..Stage::at(server.address()) };
+    let (run, seen) = stage.play([json!({"effect": "wait", "ms": 3_600_000}), report()]).await;
+    assert!(run.ended.is_ok());
+    assert!(matches!(&seen[1], Event::Waited(waited) if waited.ms >= 50), "{seen:?}");
+}
+
+#[tokio::test]
+async fn requests_and_waits_are_counted() {
+    let address = Server::silent().await.stop().await;
+    let stage = Stage::at(address);
+    let (run, _) = stage.play([get("/")]).await;
+    assert_eq!(run.ended, Err(SessionEnd::ProtocolError("over a limit: more than 64 requests".into())));
+    assert_eq!(run.requests.len(), 64);
+
+    let (run, _) = stage.play([json!({"effect": "wait", "ms": 9})]).await;
+    assert!(matches!(run.ended, Err(SessionEnd::ProtocolError(_))), "{:?}", run.ended);
+
+    let stage = Stage { deadline: Duration::ZERO, ..stage };
+    let (run, seen) = stage.play([json!({"effect": "wait", "ms": 10})]).await;
+    assert_eq!(run.ended, Err(SessionEnd::ProtocolError("over a limit: more than 256 waits".into())));
+    assert_eq!(seen.len(), 257);
+}
+
+#[tokio::test]
+async fn a_stream_is_read_step_by_step() {
+    let server = Server::answering(ok("one\ntwo\n")).await;
+    let mut stream = get("/");
+    stream["stream"] = json!(true);
+    let (run, seen) = Stage::at(server.address()).play([stream.clone(), read(), read(), read(), report()]).await;
+    assert!(run.ended.is_ok());
+    assert!(matches!(&seen[1], Event::Response(response) if response.body.is_none() && response.status == Some(200)));
+    assert!(matches!(&seen[2], Event::Line(line) if line.line == "one"));
+    assert!(matches!(&seen[3], Event::Line(line) if line.line == "two"));
+    assert!(matches!(&seen[4], Event::End(end) if end.outcome == Outcome::Ok && end.at.is_none()));
+    assert_eq!((run.requests[0].outcome, run.requests[0].bytes), (Outcome::Ok, 8));
+
+    let (run, _) = Stage::at(server.address()).play([stream, report()]).await;
+    assert!(run.ended.is_ok(), "an unread stream is closed by any other effect");
+    let (run, _) = Stage::at(server.address()).play([read()]).await;
+    assert!(matches!(run.ended, Err(SessionEnd::ProtocolError(_))), "{:?}", run.ended);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_recorded_so() {
+    let server = Server::closing_after("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\none\n").await;
+    let mut stream = get("/");
+    stream["stream"] = json!(true);
+    let (run, seen) = Stage::at(server.address()).play([stream, read(), read(), report()]).await;
+    assert!(matches!(&seen[3], Event::End(end) if end.outcome == Outcome::Reset && end.at == Some(At::Body)));
+    assert_eq!((run.requests[0].outcome, run.requests[0].at), (Outcome::Reset, Some(At::Body)));
+    assert_eq!(run.requests[0].status, Some(200));
+}
+
+#[tokio::test]
+async fn a_server_that_sends_too_many_lines_is_not_the_plugins_fault() {
+    let server = Server::answering(ok(&"x\n".repeat(10_001))).await;
+    let mut stream = get("/");
+    stream["stream"] = json!(true);
+    let mut effects = vec![stream];
+    effects.resize(10_002, read());
+    effects.push(report());
+    let (run, seen) = Stage::at(server.address()).play(effects).await;
+    assert!(run.ended.is_ok(), "{:?}", run.ended);
+    assert!(matches!(seen.last(), Some(Event::End(end)) if end.outcome == Outcome::TooLarge));
+    assert_eq!(run.requests[0].outcome, Outcome::TooLarge);
+}
+
+#[tokio::test]
+async fn a_session_that_gives_up_is_told_apart_from_one_out_of_protocol() {
+    let stage = Stage::at("127.0.0.1:1".parse().unwrap());
+    for (error, end) in [
+        (StepError::Plugin("no".into()), SessionEnd::PluginError("no".into())),
+        (StepError::Panic("index".into()), SessionEnd::PluginError("panicked: index".into())),
+        (StepError::Protocol("no JSON".into()), SessionEnd::ProtocolError("no JSON".into())),
+    ] {
+        let (run, _) = stage.play_steps(vec![Err(error)], stage.plan()).await;
+        assert_eq!(run.ended, Err(end));
+    }
+    let (run, _) = stage.play([json!({"effect": "report", "report": {"models": 1}})]).await;
+    assert!(matches!(run.into_probe().0, SessionEnd::ProtocolError(_)));
+}
+
+#[tokio::test]
+async fn a_repair_gives_its_result() {
+    let server = Server::answering(ok("{}")).await;
+    let stage = Stage { of: None, ..Stage::at(server.address()) };
+    let done = json!({"effect": "report", "report": {"result": "done", "expect": [{"process": "1", "gone": true}]}});
+    let post = json!({"effect": "request", "method": "POST", "path": "/api/generate", "timeout_ms": 9_000,
+        "body": "{}", "of": "liveness", "note": "unload tiny"});
+    let (run, _) = stage.play([post, done]).await;
+    let (end, report, requests, reached) = run.into_repair();
+    assert_eq!(end, SessionEnd::Report);
+    assert_eq!(report.map(|report| report.result), Some(Some(RepairResult::Done)));
+    assert_eq!(requests[0].of, None, "a repair's requests are no evidence");
+    assert_eq!(reached.as_deref(), Some("POST /api/generate (unload tiny)"));
+}
+
+#[tokio::test]
+async fn all_sessions_of_a_target_can_be_cancelled_at_once() {
+    let (told, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut connection: Connection| {
+        let told = told.clone();
+        async move {
+            connection.request().await;
+            let _ = told.send(());
+            connection.closed().await;
+            let _ = told.send(());
+        }
+    })
+    .await;
+    let stage = Stage::at(server.address());
+    let sessions = async { tokio::join!(stage.play([get("/a")]), stage.play([get("/b")])) };
+    let cancel = async {
+        asked.recv().await;
+        asked.recv().await;
+        assert_eq!(stage.client.open_requests(), 2);
+        stage.client.cancel_all()
+    };
+    let (((a, _), (b, _)), open) = tokio::join!(sessions, cancel);
+    assert_eq!(open, 2);
+    assert_eq!((a.ended, b.ended), (Err(SessionEnd::Cancelled), Err(SessionEnd::Cancelled)));
+    assert_eq!(a.reached.as_deref(), Some("GET /a"));
+    assert_eq!(stage.client.open_requests(), 0);
+    for _ in 0..2 {
+        timeout(PATIENCE, asked.recv()).await.expect("the connections are closed");
+    }
+    let (run, _) = stage.play([report()]).await;
+    assert!(run.ended.is_ok(), "a later session is not touched");
+}
+
+#[tokio::test]
+async fn dropping_a_session_cancels_it() {
+    let server = Server::silent().await;
+    let stage = Stage::at(server.address());
+    let gone = timeout(Duration::from_millis(100), stage.play([get("/")])).await;
+    assert!(gone.is_err());
+    assert_eq!(stage.client.open_requests(), 0);
+}
