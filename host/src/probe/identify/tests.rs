@@ -1,0 +1,148 @@
+//! Servers of every kind that a rule must tell apart.
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::probe::{
+    http::Driver,
+    testing::{Server, manifest},
+};
+
+fn manifests() -> Vec<Manifest> {
+    vec![
+        manifest(
+            "ollama",
+            r#"[{"is":"likely","all":[{"get":"/","contains":"Ollama is running"},{"get":"/api/version","has":["/version"]}]},
+                {"is":"possible","all":[{"get":"/api/version","has":["/version"]}]}]"#,
+        ),
+        manifest(
+            "localai",
+            r#"[{"is":"certain","all":[{"get":"/.well-known/localai.json","has":["/version","/endpoints"]}]}]"#,
+        ),
+        manifest("lm-studio", r#"[{"is":"certain","all":[{"get":"/lmstudio-greeting","equals":{"/lmstudio":true}}]}]"#),
+        manifest(
+            "openai",
+            r#"[{"is":"certain","variant":"llama.cpp","all":[{"get":"/health","status":[200,503],"header":{"Server":"llama.cpp"}}]},
+                {"is":"possible","all":[{"get":"/v1/models","equals":{"/object":"list"}}]}]"#,
+        ),
+    ]
+}
+
+/// A server of pages; every other path is answered by `other`.
+async fn server(pages: &[(&str, &str)], other: &str) -> (Server, Arc<Mutex<Vec<String>>>) {
+    let pages: Vec<(String, String)> = pages.iter().map(|(path, page)| (path.to_string(), page.to_string())).collect();
+    let (pages, other) = (Arc::new(pages), Arc::new(other.to_owned()));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let server = Server::start(move |mut connection| {
+        let (pages, other, log) = (pages.clone(), other.clone(), log.clone());
+        async move {
+            while let Some(request) = connection.request().await {
+                let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+                let page = pages.iter().find(|(known, _)| *known == path).map_or(&*other, |(_, page)| page);
+                log.lock().unwrap().push(request);
+                connection.send(page.as_bytes()).await;
+            }
+        }
+    })
+    .await;
+    (server, asked)
+}
+
+fn page(status: &str, header: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\n{header}content-length: {}\r\n\r\n{body}", body.len())
+}
+
+async fn who(pages: &[(&str, &str)], other: &str) -> Identification {
+    let (server, _asked) = server(pages, other).await;
+    ask(server.address()).await
+}
+
+async fn ask(address: std::net::SocketAddr) -> Identification {
+    let url = url::Url::parse(&format!("http://{address}")).unwrap();
+    let all = manifests();
+    identify_by(&Driver::new().unwrap().target(&url, None), &all.iter().collect::<Vec<_>>()).await
+}
+
+fn names(who: &[Identity]) -> Vec<&str> {
+    who.iter().map(|one| one.backend.as_str()).collect()
+}
+
+#[tokio::test]
+async fn the_highest_confidence_wins() {
+    let not_found = page("404 Not Found", "", "{}");
+    let running = page("200 OK", "", "Ollama is running");
+    let version = page("200 OK", "", r#"{"version":"0.32.15"}"#);
+    let ollama = who(&[("/", &running), ("/api/version", &version)], &not_found).await;
+    assert_eq!(
+        ollama.winner.as_ref().map(|one| (one.backend.as_str(), one.confidence)),
+        Some(("ollama", Confidence::Likely))
+    );
+    assert!(ollama.ties.is_empty() && ollama.answered);
+
+    let known = page("200 OK", "", r#"{"version":"3.0","endpoints":{}}"#);
+    let models = page("200 OK", "", r#"{"object":"list","data":[]}"#);
+    let pages = [("/.well-known/localai.json", &*known), ("/api/version", &version), ("/v1/models", &models)];
+    let localai = who(&pages, &not_found).await;
+    assert_eq!(localai.winner.as_ref().map(|one| one.backend.as_str()), Some("localai"));
+    assert_eq!(names(&localai.candidates), ["localai", "ollama", "openai"]);
+}
+
+#[tokio::test]
+async fn a_200_for_everything_proves_nothing() {
+    let greeting = page("200 OK", "", r#"{"lmstudio":true}"#);
+    let anything = page("200 OK", "", r#"{"error":"Unexpected endpoint or method."}"#);
+    let studio = who(&[("/lmstudio-greeting", &greeting)], &anything).await;
+    assert_eq!(names(&studio.candidates), ["lm-studio"]);
+    let stranger = who(&[], &anything).await;
+    assert!(stranger.candidates.is_empty() && stranger.answered);
+}
+
+#[tokio::test]
+async fn a_llama_server_that_loads_is_known_with_its_variant() {
+    let loading = page("503 Service Unavailable", "Server: llama.cpp\r\n", r#"{"error":{"message":"Loading model"}}"#);
+    let winner = who(&[], &loading).await.winner.unwrap();
+    assert_eq!((winner.backend.as_str(), winner.variant.as_deref()), ("openai", Some("llama.cpp")));
+}
+
+#[tokio::test]
+async fn a_tie_is_left_to_the_user() {
+    let version = page("200 OK", "", r#"{"version":"1"}"#);
+    let models = page("200 OK", "", r#"{"object":"list"}"#);
+    let tie = who(&[("/api/version", &version), ("/v1/models", &models)], &page("404 Not Found", "", "")).await;
+    assert_eq!(tie.winner, None);
+    assert_eq!(names(&tie.ties), ["ollama", "openai"]);
+}
+
+#[tokio::test]
+async fn half_an_answer_proves_nothing() {
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\nOllama is running";
+    let (server, _asked) = {
+        let half = half.to_owned();
+        let server = Server::closing_after(half).await;
+        (server, ())
+    };
+    let who = ask(server.address()).await;
+    assert!(who.candidates.is_empty() && who.answered);
+}
+
+#[tokio::test]
+async fn each_question_is_asked_once_and_without_a_key() {
+    let (server, asked) = server(&[], &page("404 Not Found", "", "")).await;
+    let url = url::Url::parse(&format!("http://{}", server.address())).unwrap();
+    let auth = crate::config::model::Auth::BearerFile("/nonexistent".into());
+    let all = manifests();
+    identify_by(&Driver::new().unwrap().target(&url, Some(auth)), &all.iter().collect::<Vec<_>>()).await;
+    let asked = asked.lock().unwrap();
+    let mut paths: Vec<&str> = asked.iter().filter_map(|request| request.split(' ').nth(1)).collect();
+    paths.sort_unstable();
+    let expected = ["/", "/.well-known/localai.json", "/api/version", "/health", "/lmstudio-greeting", "/v1/models"];
+    assert_eq!(paths, expected);
+    assert!(asked.iter().all(|request| !request.to_ascii_lowercase().contains("authorization")));
+}
+
+#[tokio::test]
+async fn nobody_is_nobody() {
+    let address = Server::silent().await.stop().await;
+    assert_eq!(ask(address).await, Identification::default());
+}

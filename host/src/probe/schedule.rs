@@ -1,0 +1,154 @@
+//! When to look next, as a pure function of seed and count; and how many looks may go on at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Between the first looks of two targets: together they would open all connections at the same moment.
+const STAGGER: Duration = Duration::from_millis(20);
+/// Looks at a time, of all targets.
+pub const DEFAULT_AT_ONCE: usize = 32;
+
+/// The times of one target's looks. Two schedules of the same seed give the same times.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    interval: Duration,
+    seed: u64,
+    looks: u64,
+}
+
+impl Schedule {
+    /// `seed`: another one per target, so that targets with the same interval drift apart.
+    pub fn new(interval: Duration, seed: u64) -> Schedule {
+        Schedule { interval, seed, looks: 0 }
+    }
+
+    /// How long after the start the first look of the `index`th of `count` targets is due: one soon after the other,
+    /// all within one interval.
+    pub fn first(&self, index: usize, count: usize) -> Duration {
+        let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let index = u32::try_from(index).unwrap_or(u32::MAX).min(count - 1);
+        STAGGER.min(self.interval / count) * index
+    }
+
+    /// When the look after the one that began at `began` is due: the interval, give or take a tenth.
+    pub fn next(&mut self, began: Duration) -> Duration {
+        self.looks += 1;
+        let random = mix(self.seed ^ mix(self.looks));
+        // From the upper 53 bits, for they are a fraction that f64 holds exactly.
+        let fraction = (random >> 11) as f64 / (1u64 << 53) as f64;
+        began + self.interval.mul_f64(0.9 + 0.2 * fraction)
+    }
+}
+
+/// SplitMix64's finaliser: every bit of the input changes about half of the output's.
+fn mix(mut n: u64) -> u64 {
+    n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+/// Bounds how many looks go on at a time. Clones share the bound.
+#[derive(Debug, Clone)]
+pub struct AtOnce {
+    slots: Arc<Semaphore>,
+}
+
+/// A look's place; free again when dropped.
+#[derive(Debug)]
+pub struct Slot {
+    /// `None` only if the semaphore were closed, which nobody does.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Default for AtOnce {
+    fn default() -> AtOnce {
+        AtOnce::new(DEFAULT_AT_ONCE)
+    }
+}
+
+impl AtOnce {
+    /// At least one.
+    pub fn new(limit: usize) -> AtOnce {
+        AtOnce { slots: Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Waits for a place, first come, first served.
+    pub async fn enter(&self) -> Slot {
+        Slot { _permit: self.slots.clone().acquire_owned().await.ok() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn looks_keep_the_interval_give_or_take_a_tenth_and_spread_over_it() {
+        let mut schedule = Schedule::new(INTERVAL, 7);
+        let mut now = Duration::ZERO;
+        let gaps: Vec<Duration> = (0..1000)
+            .map(|_| {
+                let due = schedule.next(now);
+                let gap = due - now;
+                now = due;
+                gap
+            })
+            .collect();
+        let (min, max) = (gaps.iter().min().unwrap(), gaps.iter().max().unwrap());
+        assert!(*min >= INTERVAL.mul_f64(0.9) && *min < INTERVAL.mul_f64(0.91), "{min:?}");
+        assert!(*max <= INTERVAL.mul_f64(1.1) && *max > INTERVAL.mul_f64(1.09), "{max:?}");
+        let mean = now / 1000;
+        assert!(mean > INTERVAL.mul_f64(0.99) && mean < INTERVAL.mul_f64(1.01), "{mean:?}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_times_and_another_seed_others() {
+        let times = |seed| {
+            let mut schedule = Schedule::new(INTERVAL, seed);
+            (0..10).map(|_| schedule.next(Duration::ZERO)).collect::<Vec<_>>()
+        };
+        assert_eq!(times(1), times(1));
+        assert_ne!(times(1), times(2));
+    }
+
+    #[test]
+    fn first_looks_come_one_by_one_and_soon() {
+        let schedule = Schedule::new(INTERVAL, 1);
+        let five: Vec<_> = (0..5).map(|n| schedule.first(n, 5).as_millis()).collect();
+        assert_eq!(five, [0, 20, 40, 60, 80]);
+        assert!(schedule.first(9_999, 10_000) < INTERVAL);
+        assert_eq!(schedule.first(0, 0), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn no_more_looks_than_places_go_on_at_a_time() {
+        let at_once = AtOnce::new(2);
+        let first = at_once.enter().await;
+        let _second = at_once.enter().await;
+        let mut third = tokio_test_poll(at_once.clone());
+        assert!(third.poll_once().is_none());
+        drop(first);
+        assert!(third.poll_once().is_some());
+    }
+
+    /// A pending `enter` that is polled by hand, so that no time passes.
+    struct Pending(std::pin::Pin<Box<dyn Future<Output = Slot>>>);
+
+    fn tokio_test_poll(at_once: AtOnce) -> Pending {
+        Pending(Box::pin(async move { at_once.enter().await }))
+    }
+
+    impl Pending {
+        fn poll_once(&mut self) -> Option<Slot> {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match self.0.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(slot) => Some(slot),
+                std::task::Poll::Pending => None,
+            }
+        }
+    }
+}
