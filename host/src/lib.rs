@@ -6,6 +6,7 @@ pub mod act;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod demo;
 pub mod health;
 pub mod incident;

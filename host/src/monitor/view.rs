@@ -19,6 +19,12 @@ pub struct Snapshot {
     pub data_dir: String,
     /// `None`: no configuration file; what is found is observed only.
     pub config_file: Option<String>,
+    /// Where a configuration file would be read from.
+    #[serde(default)]
+    pub config_path: String,
+    /// Without a configuration file: the addresses that are asked for a model server, again and again.
+    #[serde(default)]
+    pub looked_at: Vec<String>,
     /// A problem of the monitor itself that a person should know: a journal that cannot be written, a broken policy.
     pub troubles: Vec<String>,
     pub monitoring_active: bool,

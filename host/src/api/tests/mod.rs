@@ -1,0 +1,9 @@
+//! The API over real HTTP at 127.0.0.1, in front of a monitor that is not real.
+
+mod contract;
+mod fake;
+mod gate;
+mod limits;
+mod own;
+mod pages;
+mod wire;
