@@ -447,9 +447,7 @@ impl Health {
                 return calm(State::Online, format!("answers in part: {}", record.sentence()));
             }
         }
-        let loaded = look
-            .models()
-            .map(|m| m.iter().filter(|m| m.state == Some(ModelState::Loaded)).count());
+        let loaded = look.models().map(|m| m.iter().filter(|m| m.state == Some(ModelState::Loaded)).count());
         match (loaded, look.inference()) {
             (_, Some(InferenceResult::Output)) => calm(State::Online, "it answers, and a token comes out".into()),
             (Some(n), _) => {
