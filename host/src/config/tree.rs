@@ -14,8 +14,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Flags, problem::Problem};
 
-/// Variables that start with the prefix and are no configuration keys: the build's own, and those of flags.
-const NOT_KEYS: &[&str] = &["dashboard", "config", "data_dir", "policy_dir", "plugin_dir", "log_level"];
+/// Variables that start with the prefix and are no configuration keys: of the build, the tests and the flags.
+const NOT_KEYS: &[&str] =
+    &["dashboard", "real_servers", "demo_faults", "config", "data_dir", "policy_dir", "plugin_dir", "log_level"];
 const PREFIX: &str = "AI_MONITOR_";
 
 /// Keys from the root; an entry of a list has its index as its key.
