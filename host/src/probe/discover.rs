@@ -62,24 +62,25 @@ pub enum Seen {
     Backend,
 }
 
-/// Looks at the ports of all manifests and at `extra_ports`, except `own_port` (the API's own).
-pub async fn discover(driver: &Driver, registry: &Registry, extra_ports: &[u16], own_port: Option<u16>) -> Discovery {
+/// Looks at the ports of all manifests and at `extra_ports`, except those to `skip`: the API's own, and those of
+/// targets that are known already.
+pub async fn discover(
+    driver: &Driver,
+    registry: &Registry,
+    extra_ports: &[u16],
+    skip: impl IntoIterator<Item = u16>,
+) -> Discovery {
     let manifests: Vec<&Manifest> = registry.iter().map(|plugin| &**plugin.manifest()).collect();
-    discover_by(driver, &manifests, extra_ports, own_port).await
+    discover_by(driver, &manifests, extra_ports, &skip.into_iter().collect()).await
 }
 
-async fn discover_by(
-    driver: &Driver,
-    manifests: &[&Manifest],
-    extra_ports: &[u16],
-    own_port: Option<u16>,
-) -> Discovery {
+async fn discover_by(driver: &Driver, manifests: &[&Manifest], extra_ports: &[u16], skip: &BTreeSet<u16>) -> Discovery {
     let ports: BTreeSet<u16> = manifests
         .iter()
         .flat_map(|manifest| &manifest.ports)
         .chain(extra_ports)
         .copied()
-        .filter(|port| *port != 0 && Some(*port) != own_port)
+        .filter(|port| *port != 0 && !skip.contains(port))
         .collect();
     let places = ports.into_iter().flat_map(|port| {
         [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|ip| SocketAddr::new(ip, port))
@@ -153,7 +154,8 @@ mod tests {
         let own = Server::answering(OLLAMA).await;
         let manifest = ollama(&[backend.port(), stranger.port()]);
         let driver = Driver::new().unwrap();
-        let all = discover_by(&driver, &[&manifest], &[closed.port(), own.port(), 0], Some(own.port())).await;
+        let all =
+            discover_by(&driver, &[&manifest], &[closed.port(), own.port(), 0], &BTreeSet::from([own.port()])).await;
 
         let [found] = &all.found[..] else { panic!("{all:?}") };
         assert_eq!(found.address, backend.address());

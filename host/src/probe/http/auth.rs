@@ -10,10 +10,6 @@ use crate::config::model::Auth;
 const READ_WITHIN: Duration = Duration::from_secs(2);
 const MAX_KEY: u64 = 64 * 1024;
 
-/// Why a request went out without the key that is configured; the server's answer is shown with it.
-#[derive(Debug, Clone)]
-struct WithoutKey(String);
-
 /// The header to send. If the key cannot be read the request goes without it, and the text says why: the server then
 /// tells whether it needs one.
 pub(super) async fn header(auth: &Auth) -> (HeaderMap, Option<String>) {
@@ -52,13 +48,4 @@ async fn read(auth: &Auth) -> Result<HeaderValue, String> {
         .map_err(|_| "the key has characters that no header can carry".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-pub(super) fn mark(mut response: reqwest::Response, reason: String) -> reqwest::Response {
-    response.extensions_mut().insert(WithoutKey(reason));
-    response
-}
-
-pub(super) fn note(response: &reqwest::Response) -> Option<String> {
-    response.extensions().get::<WithoutKey>().map(|note| note.0.clone())
 }

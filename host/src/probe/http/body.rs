@@ -4,7 +4,7 @@ use ai_monitor_plugin_api::event::{At, Outcome};
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
 
-use super::{OpenRequest, failure::Failure, millis};
+use super::{failure::Failure, millis, target::OpenRequest};
 
 /// The most that a request may ask for, in bytes.
 pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;

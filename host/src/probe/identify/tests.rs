@@ -116,12 +116,7 @@ async fn a_tie_is_left_to_the_user() {
 
 #[tokio::test]
 async fn half_an_answer_proves_nothing() {
-    let half = "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\nOllama is running";
-    let (server, _asked) = {
-        let half = half.to_owned();
-        let server = Server::closing_after(half).await;
-        (server, ())
-    };
+    let server = Server::closing_after("HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\nOllama is running").await;
     let who = ask(server.address()).await;
     assert!(who.candidates.is_empty() && who.answered);
 }

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use ai_monitor_plugin_api::{
+    Io, Stop,
     event::{At, Outcome, Role},
     report::RepairResult,
+    table::AimPlugin,
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -345,9 +347,83 @@ async fn all_sessions_of_a_target_can_be_cancelled_at_once() {
 
 #[tokio::test]
 async fn dropping_a_session_cancels_it() {
-    let server = Server::silent().await;
+    let (told, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut connection: Connection| {
+        let told = told.clone();
+        async move {
+            connection.request().await;
+            let _ = told.send(());
+            connection.closed().await;
+            let _ = told.send(());
+        }
+    })
+    .await;
     let stage = Stage::at(server.address());
-    let gone = timeout(Duration::from_millis(100), stage.play([get("/")])).await;
-    assert!(gone.is_err());
+    tokio::select! {
+        _ = stage.play([get("/")]) => panic!("the server says nothing"),
+        asked = asked.recv() => assert!(asked.is_some()),
+    }
     assert_eq!(stage.client.open_requests(), 0);
+    timeout(PATIENCE, asked.recv()).await.expect("the connection is closed");
+}
+
+/// A plugin behind its table.
+struct Small;
+
+impl ai_monitor_plugin_api::Plugin for Small {
+    const MANIFEST: &'static str = r#"{"contract":"0.1","abi":0,"id":"small","version":"1.2","label":"Small",
+        "probes":{"liveness":{"routes":["GET /version"],"deadline_ms":9000}},
+        "repairs":{"unload":{"title":"Unload","routes":["POST /unload"],"deadline_ms":9000}}}"#;
+
+    async fn probe(io: &mut Io, start: &Start) -> Result<(), Stop> {
+        let answer = io.request(ai_monitor_plugin_api::effect::Request::get("/version", start.deadline_ms)).await?;
+        io.report.version = answer.body;
+        Ok(())
+    }
+}
+
+static SMALL: AimPlugin = ai_monitor_plugin_api::export::table::<Small>();
+
+fn ask(depth: Depth) -> ProbeAsk {
+    ProbeAsk {
+        depth,
+        inference: None,
+        deadline: Duration::from_secs(7_200),
+        settings: Map::new(),
+        variant: None,
+        processes: None,
+        addresses: BTreeMap::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_plugins_look_is_an_observation() {
+    let server = Server::answering(ok("7")).await;
+    let client = Stage::at(server.address()).client;
+    let plugin = Plugin::from_table(&SMALL).unwrap();
+    let before = Timestamp::now();
+    let seen = client.probe(&plugin, ask(Depth::Liveness)).await;
+    assert_eq!((seen.depth, &seen.end), (Depth::Liveness, &SessionEnd::Report));
+    assert_eq!((seen.plugin.as_str(), seen.plugin_version.as_str()), ("small", "1.2"));
+    assert_eq!(seen.report.as_ref().and_then(|report| report.version.as_deref()), Some("7"));
+    assert_eq!(seen.requests[0].sentence(), format!("GET /version: ok (200), {} ms", seen.requests[0].ms));
+    assert!(seen.at >= before && seen.took < PATIENCE);
+    assert_eq!(client.pinned(), Some(server.address()));
+}
+
+#[tokio::test]
+async fn what_the_manifest_does_not_have_is_not_done() {
+    let server = Server::answering(ok("7")).await;
+    let client = Stage::at(server.address()).client;
+    let plugin = Plugin::from_table(&SMALL).unwrap();
+    let seen = client.probe(&plugin, ask(Depth::Inference)).await;
+    assert!(matches!(seen.end, SessionEnd::ProtocolError(_)) && seen.report.is_none());
+    let ProbeAsk { deadline, settings, variant, processes, addresses, .. } = ask(Depth::Liveness);
+    let ask = RepairAsk { repair: "pull".into(), args: Map::new(), deadline, settings, variant, processes, addresses };
+    let run = client.repair(&plugin, ask.clone()).await;
+    assert!(matches!(run.end, SessionEnd::ProtocolError(_)) && run.report.is_none());
+    // Declared, but this plugin's code has no repairs: its own answer.
+    let run = client.repair(&plugin, RepairAsk { repair: "unload".into(), ..ask }).await;
+    assert_ne!(run.report.and_then(|report| report.result), Some(RepairResult::Done));
+    assert_eq!(server.connections(), 0);
 }
