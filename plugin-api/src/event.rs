@@ -90,6 +90,22 @@ pub struct Start {
     pub processes: Option<Vec<Process>>,
 }
 
+impl Start {
+    /// A start as a host of this version would give it, with nothing known beside.
+    pub fn new(session: SessionKind, deadline_ms: u64, now: impl Into<String>) -> Start {
+        Start {
+            contract: crate::table::CONTRACT.into(),
+            session,
+            deadline_ms,
+            now: now.into(),
+            settings: Map::new(),
+            variant: None,
+            effects: ["request", "read", "wait", "report"].map(String::from).to_vec(),
+            processes: None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "session", rename_all = "snake_case")]
 pub enum SessionKind {

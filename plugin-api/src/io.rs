@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     effect::{Effect, Request},
-    event::{End, Event, Line, Response},
-    report::Report,
+    event::{End, Event, Line, Outcome, Response},
+    report::{Judged, Report, cut},
 };
 
 /// A session's only way out. It owns the report, which goes to the host however the session ends, unless it
@@ -96,6 +96,14 @@ impl<R> Io<R> {
 
     fn effect(&mut self, effect: Effect) -> Ask<'_> {
         Ask { channel: &self.channel, effect: Some(effect) }
+    }
+}
+
+impl Io<Report> {
+    /// Says what an answer *with a status* really was, where the host's outcome is wrong.
+    pub fn judge(&mut self, answer: &Response, outcome: Outcome, text: impl Into<String>) {
+        let text = Some(cut(&text.into()).to_owned());
+        self.report.judged.push(Judged { request: answer.request, outcome, text });
     }
 }
 

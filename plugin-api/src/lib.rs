@@ -32,6 +32,7 @@ pub mod manifest;
 pub mod report;
 mod session;
 pub mod table;
+pub mod testing;
 
 use std::future::Future;
 

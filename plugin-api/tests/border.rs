@@ -12,6 +12,7 @@ use ai_monitor_plugin_api::{
     event::{Outcome, SessionKind, Start},
     export_plugin,
     table::{AIM_ERROR, AIM_OK, AIM_PANIC, AimPlugin, AimSink},
+    testing::Session,
 };
 
 /// Does what its setting `do` says.
@@ -50,54 +51,24 @@ impl Plugin for Puppet {
 
 export_plugin!(Puppet);
 
-/// A session on the host's side.
-struct Host(*mut c_void);
-
-impl Host {
-    fn new() -> Host {
-        let mut session = ptr::null_mut();
-        let mut text = Vec::new();
-        // SAFETY: both pointers are valid during the call.
-        let code = unsafe { PLUGIN.create.unwrap()(&mut session, &sink(&mut text)) };
-        assert_eq!(code, AIM_OK);
-        Host(session)
-    }
-
-    fn step(&mut self, event: &str) -> (i32, String) {
-        let mut out = Vec::new();
-        // SAFETY: the session is alive, event and sink are valid during the call.
-        let code = unsafe { PLUGIN.step.unwrap()(self.0, event.as_ptr(), event.len(), &sink(&mut out)) };
-        (code, String::from_utf8(out).unwrap())
-    }
-
-    fn start(&mut self, what: &str) -> (i32, String) {
-        self.step(&format!(
-            r#"{{"event":"start","contract":"0.1","session":"probe","depth":"liveness","deadline_ms":5000,"now":"2026-11-24T04:02:00Z","settings":{{"do":"{what}"}},"later":1}}"#
-        ))
-    }
+fn start(session: &mut Session, what: &str) -> (i32, String) {
+    session.step(&format!(
+        r#"{{"event":"start","contract":"0.1","session":"probe","depth":"liveness","deadline_ms":5000,"now":"2026-11-24T04:02:00Z","settings":{{"do":"{what}"}},"later":1}}"#
+    ))
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        // SAFETY: from `create`, and destroyed once.
-        unsafe { PLUGIN.destroy.unwrap()(self.0) };
-    }
-}
-
-fn sink(out: &mut Vec<u8>) -> AimSink {
-    unsafe extern "C" fn put(ctx: *mut c_void, bytes: *const u8, len: usize) -> i32 {
-        // SAFETY: `ctx` is the vector of `sink`, borrowed for the call; the plugin passes `len` readable bytes.
-        unsafe { (*ctx.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(bytes, len)) };
-        0
-    }
-    AimSink { ctx: ptr::from_mut(out).cast(), put: Some(put) }
+fn new() -> Session {
+    Session::new(&PLUGIN)
 }
 
 #[test]
 fn a_session_asks_one_thing_at_a_time_and_reports() {
-    let mut host = Host::new();
+    let mut host = new();
     let ok = |json: &str| (AIM_OK, json.to_owned());
-    assert_eq!(host.start("ask"), ok(r#"{"effect":"request","method":"GET","path":"/version","timeout_ms":1000}"#));
+    assert_eq!(
+        start(&mut host, "ask"),
+        ok(r#"{"effect":"request","method":"GET","path":"/version","timeout_ms":1000}"#)
+    );
     assert_eq!(
         host.step(r#"{"event":"response","request":0,"ms":4,"outcome":"ok","status":200,"headers":{},"body":"1.2"}"#),
         ok(r#"{"effect":"wait","ms":20,"note":"a breath"}"#)
@@ -118,8 +89,8 @@ fn a_session_asks_one_thing_at_a_time_and_reports() {
 
 #[test]
 fn an_early_end_still_reports_what_was_seen() {
-    let mut host = Host::new();
-    host.start("ask");
+    let mut host = new();
+    start(&mut host, "ask");
     host.step(r#"{"event":"response","request":0,"ms":4,"outcome":"ok","status":200,"body":"1.2"}"#);
     host.step(r#"{"event":"waited","ms":20}"#);
     assert_eq!(
@@ -130,9 +101,9 @@ fn an_early_end_still_reports_what_was_seen() {
 
 #[test]
 fn a_panic_is_told_with_its_place_and_poisons_the_session_alone() {
-    let (mut broken, mut fine) = (Host::new(), Host::new());
-    broken.start("panic");
-    fine.start("ask");
+    let (mut broken, mut fine) = (new(), new());
+    start(&mut broken, "panic");
+    start(&mut fine, "ask");
     let (code, text) =
         broken.step(r#"{"event":"response","request":0,"ms":1,"outcome":"ok","status":200,"body":"luck"}"#);
     assert_eq!(code, AIM_PANIC);
@@ -144,27 +115,27 @@ fn a_panic_is_told_with_its_place_and_poisons_the_session_alone() {
 
 #[test]
 fn what_a_session_cannot_do_is_an_error_with_words() {
-    let (code, text) = Host::new().start("await nothing");
+    let (code, text) = start(&mut new(), "await nothing");
     assert_eq!(code, AIM_ERROR);
     assert!(text.contains("awaits something that is no effect"), "{text}");
 
-    assert_eq!(Host::new().start("give up"), (AIM_ERROR, "out of ideas".into()));
-    assert_eq!(Host::new().start("await what is there"), (AIM_OK, r#"{"effect":"report","report":{}}"#.into()));
+    assert_eq!(start(&mut new(), "give up"), (AIM_ERROR, "out of ideas".into()));
+    assert_eq!(start(&mut new(), "await what is there"), (AIM_OK, r#"{"effect":"report","report":{}}"#.into()));
 
-    let (code, text) = Host::new().step(r#"{"event":"waited","ms":1}"#);
+    let (code, text) = new().step(r#"{"event":"waited","ms":1}"#);
     assert_eq!(code, AIM_ERROR);
     assert!(text.contains("out of turn"), "{text}");
 
-    let mut twice = Host::new();
-    twice.start("ask");
-    assert_eq!(twice.start("ask").0, AIM_ERROR);
+    let mut twice = new();
+    start(&mut twice, "ask");
+    assert_eq!(start(&mut twice, "ask").0, AIM_ERROR);
 
-    let mut crossed = Host::new();
-    crossed.start("ask");
+    let mut crossed = new();
+    start(&mut crossed, "ask");
     let (code, text) = crossed.step(r#"{"event":"waited","ms":1}"#);
     assert_eq!((code, text.as_str()), (AIM_ERROR, "the host answered with `waited` where `response` belongs"));
 
-    let (code, text) = Host::new().step("{");
+    let (code, text) = new().step("{");
     assert_eq!(code, AIM_ERROR);
     assert!(text.starts_with("the event cannot be read"), "{text}");
 }
@@ -181,7 +152,7 @@ fn a_full_sink_is_an_error() {
 
 #[test]
 fn a_plugin_without_repairs_says_so() {
-    let mut host = Host::new();
+    let mut host = new();
     assert_eq!(
         host.step(r#"{"event":"start","contract":"0.1","session":"repair","repair":"load","args":{"model":"m"},"deadline_ms":5000,"now":"2026-11-24T04:02:00Z"}"#),
         (AIM_OK, r#"{"effect":"report","report":{"result":"unsupported"}}"#.into())

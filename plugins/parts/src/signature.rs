@@ -1,0 +1,62 @@
+//! Error texts that name what broke, as llama.cpp and the servers around it write them.
+
+/// Text in an error, in lower case, and the symptom that it stands for. The first that is found counts, so causes
+/// stand before the crash that they led to.
+const SIGNATURES: [(&str, &str); 27] = [
+    ("no space left on device", "no_space"),
+    ("out of memory", "out_of_memory"),
+    ("cudamalloc failed", "out_of_memory"),
+    ("requires more system memory", "out_of_memory"),
+    ("unable to allocate", "out_of_memory"),
+    ("cuda error", "device_error"),
+    ("rocm error", "device_error"),
+    ("hip error", "device_error"),
+    ("errordevicelost", "device_error"),
+    ("initialize nvml", "device_error"),
+    ("exceeds file size", "model_corrupt"),
+    ("invalid file magic", "model_corrupt"),
+    ("digest mismatch", "model_corrupt"),
+    ("not within the file bounds", "model_corrupt"),
+    ("timed out waiting for llama runner", "load_timeout"),
+    ("timed out waiting for llama-server", "load_timeout"),
+    ("timed out waiting for server to start", "load_timeout"),
+    ("llama-server binary not found", "not_installed"),
+    ("unknown model architecture", "load_failed"),
+    ("error loading model", "load_failed"),
+    ("failed to load model", "load_failed"),
+    ("runner process has terminated", "engine_dead"),
+    ("llama-server process has terminated", "engine_dead"),
+    ("runner process no longer running", "engine_dead"),
+    ("running the model: unexpected eof", "engine_dead"),
+    ("enginecore encountered an issue", "engine_dead"),
+    ("enginedeaderror", "engine_dead"),
+];
+
+/// The symptom that an error text stands for, where it is a known one.
+pub fn symptom(text: &str) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase();
+    SIGNATURES.iter().find(|(part, _)| text.contains(part)).map(|(_, id)| *id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::symptom;
+
+    #[test]
+    fn reported_errors_are_known_and_others_are_not_guessed() {
+        for (text, id) in [
+            ("llama runner process has terminated: CUDA error", Some("device_error")),
+            ("llama runner process has terminated: cudaMalloc failed: out of memory", Some("out_of_memory")),
+            ("llama runner process has terminated: exit status 2", Some("engine_dead")),
+            ("an error was encountered while running the model: unexpected EOF", Some("engine_dead")),
+            ("tensor \"output.weight\" offset+size (247136) exceeds file size (100000)", Some("model_corrupt")),
+            ("invalid file magic", Some("model_corrupt")),
+            ("timed out waiting for llama runner to start - progress 0.00", Some("load_timeout")),
+            ("error starting llama-server: llama-server binary not found (checked: …)", Some("not_installed")),
+            ("model 'nope' not found", None),
+            ("server busy, please try again.  maximum pending requests exceeded", None),
+        ] {
+            assert_eq!(symptom(text), id, "{text}");
+        }
+    }
+}
