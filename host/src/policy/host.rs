@@ -99,12 +99,16 @@ impl Host {
             }
             "print" => "there is no 'print' in a policy: write log \"…\"".into(),
             "incident" => "'incident' is what a ladder is called with: function heal.stalled(incident) … end".into(),
-            "xpcall" | "coroutine" | "debug" | "load" | "loadstring" | "loadfile" | "dofile" | "setmetatable"
-            | "getmetatable" | "rawget" | "rawset" | "rawequal" | "rawlen" | "getfenv" | "setfenv" | "newproxy"
-            | "collectgarbage" | "gcinfo" | "_G" | "_ENV" | "_VERSION" | "typeof" | "buffer" | "vector" => {
-                format!(
-                    "there is no '{name}' in a policy: the list of what there is stands in the policy guide, Sandbox"
-                )
+            "xpcall" => "there is no 'xpcall' in a policy: write pcall".into(),
+            "coroutine" => "there is no 'coroutine' in a policy: an act suspends the ladder by itself".into(),
+            "load" | "loadstring" | "loadfile" | "dofile" | "_G" | "_ENV" | "getfenv" | "setfenv" => {
+                format!("there is no '{name}' in a policy: code comes from files alone; write require \"name\"")
+            }
+            "setmetatable" | "getmetatable" | "rawget" | "rawset" | "rawequal" | "rawlen" | "newproxy" => {
+                format!("there is no '{name}' in a policy: tables are plain data, without metatables")
+            }
+            "debug" | "collectgarbage" | "gcinfo" | "_VERSION" | "typeof" | "buffer" | "vector" => {
+                format!("there is no '{name}' in a policy: it is not needed to decide what is tried next")
             }
             _ if ACTS.iter().any(|a| a.name == name) => format!("there is no '{name}' here: write act.{name} {{}}"),
             _ => format!("there is no variable '{name}'{}", did_you_mean(name, WORDS.iter().copied())),
@@ -233,7 +237,7 @@ impl Host {
     }
 
     /// The file that is meant by `require "name"`.
-    fn require(&self, file: &str, given: &[LuaValue]) -> Result<String, String> {
+    fn require(&self, given: &[LuaValue]) -> Result<String, String> {
         let [LuaValue::String(name)] = given else { return Err("write require \"name\"".into()) };
         let name = name.to_string_lossy();
         if !is_policy_name(&name) {
@@ -252,7 +256,6 @@ impl Host {
             let circle: Vec<&str> = state.files.iter().filter(|f| f.running).map(|f| f.source.name.as_str()).collect();
             return Err(format!("require \"{name}\" closes a circle: {} → {wanted}", circle.join(" → ")));
         }
-        let _ = file;
         Ok(wanted)
     }
 
@@ -375,7 +378,7 @@ fn cut(text: &str, most: usize) -> String {
 pub const PARTS: [&str; 3] = ["any", "debug", "upkeep"];
 
 /// Every word of a policy's environment (prelude.lua): for suggestions.
-const WORDS: &[&str] = &[
+pub(super) const WORDS: &[&str] = &[
     "act", "heal", "policy", "settings", "give_up", "leave", "log", "count", "require", "minute", "hour", "day", "MiB",
     "GiB", "string", "table", "math", "bit32", "utf8", "assert", "error", "ipairs", "next", "pairs", "pcall", "select",
     "tonumber", "tostring", "type", "unpack",
@@ -442,7 +445,7 @@ pub fn functions(lua: &Lua, host: &Arc<Host>) -> mlua::Result<Table> {
         let (problem, value) = problem(lua, host.setting(&file, &name));
         Ok((problem, value.map(|v| sandbox::to_lua(lua, &v)).transpose()?))
     });
-    function!("require", |lua, host, (file, given) in (String, Args)| Ok(problem(lua, host.require(&file, &given))));
+    function!("require", |lua, host, given in Args| Ok(problem(lua, host.require(&given))));
     function!("open", |lua, host, (file, environment) in (String, Table)| {
         // Its errors have a place of their own.
         Ok(match host.open(lua, &file, environment)? {

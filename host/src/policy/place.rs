@@ -1,6 +1,8 @@
 //! Where in a policy something happened, and a Lua error in the words of a person.
 
-use mlua::Lua;
+use std::ffi::CStr;
+
+use mlua::{Lua, Thread, ffi};
 
 /// The chunk name of the host's own Lua: its lines mean nothing to the author of a policy.
 pub const HOST_CHUNK: &str = "host";
@@ -20,6 +22,28 @@ pub fn place(lua: &Lua) -> Option<String> {
             && file.ends_with(".lua")
         {
             return Some(format!("{file}:{line}"));
+        }
+    }
+    None
+}
+
+/// The line on which a thread failed: for lack of memory an error has no text and no place of its own.
+pub fn place_of_failed(thread: &Thread) -> Option<String> {
+    for level in 0..MOST_FRAMES {
+        // SAFETY: lua_Debug is plain data; all zeroes are a valid one.
+        let mut frame: ffi::lua_Debug = unsafe { std::mem::zeroed() };
+        // SAFETY: `thread` keeps its state alive, nothing runs on it now, and asking for source and line neither
+        // allocates nor raises.
+        if unsafe { ffi::lua_getinfo(thread.state(), level as i32, c"sl".as_ptr(), &mut frame) } == 0 {
+            return None;
+        }
+        if frame.short_src.is_null() {
+            continue;
+        }
+        // SAFETY: the name of a chunk lives, with its end marked, as long as the function on the stack that it is of.
+        let file = unsafe { CStr::from_ptr(frame.short_src) }.to_string_lossy();
+        if file.ends_with(".lua") && frame.currentline > 0 {
+            return Some(format!("{file}:{}", frame.currentline));
         }
     }
     None
@@ -56,7 +80,12 @@ fn tidy(text: &str, trace: &str) -> String {
         return text.to_owned();
     }
     let of_host = text.strip_prefix(HOST_CHUNK).and_then(|rest| rest.strip_prefix(':')?.split_once(": "));
-    let said = of_host.map_or(text, |(_, said)| said);
+    let said = match of_host.map_or(text, |(_, said)| said) {
+        // An address is another one in every run.
+        raised if raised.starts_with("table: 0x") => "an error was raised that is a table, not a text",
+        raised if raised.starts_with("function: 0x") => "an error was raised that is a function, not a text",
+        said => said,
+    };
     match trace.lines().map(str::trim).find_map(policy_frame) {
         Some(place) => format!("{place}: {said}"),
         None => said.to_owned(),

@@ -156,7 +156,7 @@ local function environment(file, ladders)
   end)
   own.settings = proxy(function(_, name) return try(host.setting(file, name)) end, read_only("settings"))
   function own.policy(...) try(host.declare(file, ...)) end
-  function own.require(...) return load_file(try(host.require(file, ...))) end
+  function own.require(...) return load_file(try(host.require(...))) end
   return proxy(function(_, name)
     local value = own[name]
     if value == nil then value = words[name] end

@@ -10,6 +10,7 @@ use super::{
     host::Host,
     incident_shape::{INCIDENT, OUTCOME},
     meter::Limits,
+    place::place_of_failed,
     sandbox::Machine,
     step::Step,
     store::{PolicySources, SHIPPED_DEFAULT},
@@ -206,7 +207,7 @@ impl PolicyRun {
         let argument = self.argument(incident, outcome);
         let argument = self.machine.outcome(argument)?;
         let resumed = thread.resume::<()>(argument);
-        self.machine.outcome(resumed)?;
+        self.machine.outcome_at(resumed, || place_of_failed(&thread))?;
         if thread.status() != ThreadStatus::Resumable {
             return Ok(Step::End);
         }

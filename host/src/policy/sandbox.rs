@@ -1,4 +1,8 @@
 //! One Lua machine of one incident: which libraries it has, its limits, and the prelude that makes a policy's world.
+//!
+//! Deterministic by what it lacks (clock, randomness, addresses as text) and by Luau's own order of `pairs`. One gap is
+//! known: `for k in t` over a table whose keys are tables or functions follows their addresses. `pairs` and `next` refuse
+//! such keys; the bare loop cannot be caught without metatables of the policy's own tables.
 
 use std::sync::Arc;
 
@@ -6,7 +10,7 @@ use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value as LuaValue, VmState,
 use serde_json::{Map, Value};
 
 use super::{
-    error::PolicyError,
+    error::{Budget, PolicyError},
     host::{self, Host},
     incident_shape::{Kind, Shape},
     place::{HOST_CHUNK, describe},
@@ -38,7 +42,7 @@ impl Machine {
     fn build(host: Arc<Host>) -> mlua::Result<Machine> {
         // The coroutine library is for the prelude alone; os, debug, buffer and vector are never opened.
         let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH | StdLib::BIT | StdLib::UTF8 | StdLib::COROUTINE;
-        let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
+        let lua = Lua::new_with(libraries, LuaOptions::default())?;
         lua.set_memory_limit(host.meter.limits.memory)?;
         let acts = lua.create_sequence_from(ACTS.iter().map(|a| a.name))?;
         let (load_file, ladder, record, watched) = lua
@@ -71,8 +75,13 @@ impl Machine {
 
     /// What came of running Lua: a spent budget counts before anything else. `Err`: in words, with the place.
     pub fn outcome<T>(&self, result: mlua::Result<T>) -> Result<T, String> {
+        self.outcome_at(result, || None)
+    }
+
+    /// [`Machine::outcome`], with the place for an error that has none of its own.
+    pub fn outcome_at<T>(&self, result: mlua::Result<T>, place: impl FnOnce() -> Option<String>) -> Result<T, String> {
         if let Err(mlua::Error::MemoryError(_)) = &result {
-            self.host.meter.spend(super::error::Budget::Memory, None);
+            self.host.meter.spend(Budget::Memory, place());
         }
         match (self.host.meter.spent(), result) {
             (Some(spent), _) => Err(spent.to_owned()),

@@ -1,10 +1,11 @@
 //! Where policies come from: the user's folder, and what is shipped inside the binary.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use serde_json::{Map, Value};
@@ -36,9 +37,11 @@ pub fn is_policy_name(name: &str) -> bool {
 }
 
 /// The user's folder over the shipped policies.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PolicyStore {
     dir: Option<PathBuf>,
+    /// By name: what loaded last. A file that is broken later does not take it away.
+    last_good: Arc<Mutex<HashMap<String, PolicySources>>>,
 }
 
 /// A policy with all that it requires and the shipped default, as the journal keeps them.
@@ -99,7 +102,7 @@ pub struct PolicyInfo {
 impl PolicyStore {
     /// `dir`: the user's policy folder; it need not exist.
     pub fn new(dir: Option<PathBuf>) -> PolicyStore {
-        PolicyStore { dir }
+        PolicyStore { dir, last_good: Arc::default() }
     }
 
     /// Reads the file and everything that it requires (its top level is run for that, in the sandbox), and adds the
@@ -109,6 +112,26 @@ impl PolicyStore {
     /// There is no such policy, a file cannot be read, or a top level fails: with file, line and reason.
     pub fn load(&self, name: &str) -> Result<PolicySources, PolicyError> {
         self.open(name).map(|(sources, _)| sources)
+    }
+
+    /// What an incident is opened with: the policy as it is now or, where its file is broken, as it loaded last, with
+    /// what is wrong now.
+    ///
+    /// # Errors
+    /// It is broken and never loaded in this process: the shipped default is to be taken, visibly.
+    pub fn in_force(&self, name: &str) -> Result<(PolicySources, Option<PolicyError>), PolicyError> {
+        let loaded = self.load(name);
+        let mut last_good = self.last_good.lock().unwrap_or_else(|broken| broken.into_inner());
+        match loaded {
+            Ok(sources) => {
+                last_good.insert(name.to_owned(), sources.clone());
+                Ok((sources, None))
+            }
+            Err(error) => match last_good.get(name) {
+                Some(sources) => Ok((sources.clone(), Some(error))),
+                None => Err(error),
+            },
+        }
     }
 
     /// Loads the policy's top level and checks the settings that a configuration gives it.

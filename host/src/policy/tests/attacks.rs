@@ -217,6 +217,7 @@ fn every_attack_is_stopped() {
         }
         let Step::Failed { error } = &step else { panic!("{}: {step:?}", attack.name) };
         assert!(error.starts_with(attack.ends), "{}: {error}", attack.name);
+        assert!(error.contains("mine.lua:3"), "{}: it says where: {error}", attack.name);
         // Final: whatever is tried next says the same, and nothing can be entered.
         assert_eq!(run.resume(&stalled(), Some(&Outcome::done(""))), step, "{}", attack.name);
         assert!(matches!(run.enter(FaultClass::Dead), Err(PolicyError::Spent(_))), "{}", attack.name);

@@ -189,7 +189,7 @@ fn running_says_what_is_wrong_and_where() {
         ("log((\"%s\"):format(print))", "mine.lua:3: there is no 'print'"),
         ("for k in pairs({ [{}] = 1 }) do end", "mine.lua:3: a table is a key here, and such keys have no fixed order"),
         ("for k in pairs(nil) do end", "mine.lua:3: pairs goes through a table, not through nil"),
-        ("error({})", "mine.lua"),
+        ("error({})", "mine.lua:3: an error was raised that is a table, not a text"),
         ("local x = nil; x.y = 1", "mine.lua:3: attempt to index nil with 'y'"),
         ("local function f() return f() end f()", "mine.lua:3: stack overflow"),
     ] {
@@ -355,6 +355,17 @@ fn logs_are_cut_counted_and_dropped() {
 }
 
 #[test]
+fn every_word_is_there() {
+    for word in crate::policy::host::WORDS {
+        assert_eq!(
+            load_error(&format!("error(type({word}) == \"nil\" and \"no\" or \"yes\")")),
+            "mine.lua:2: yes",
+            "{word}"
+        );
+    }
+}
+
+#[test]
 fn a_run_can_be_sent_to_another_thread() {
     fn is_send<T: Send>() {}
     is_send::<PolicyRun>();
@@ -383,4 +394,84 @@ async fn a_watched_resume_gives_the_run_back() {
     assert_eq!(act(step).act, "cancel");
     let (run, step) = crate::policy::resume_watched(run.unwrap(), stalled(), Some(Outcome::done(""))).await;
     assert_eq!((run.is_some(), step), (true, Step::End));
+}
+
+#[test]
+fn the_view_serializes_to_exactly_the_table_of_fields() {
+    use crate::{
+        health::fault::{Evidence, EvidenceLine},
+        policy::{incident_shape::deviations, view::*},
+    };
+    let evidence = Evidence {
+        since: jiff::Timestamp::UNIX_EPOCH,
+        failures: 2,
+        depth: ai_monitor_plugin_api::event::Depth::Progress,
+        also: vec![FaultClass::Erring],
+        symptoms: vec!["queue_full".into()],
+        lines: vec![EvidenceLine { from: "cpu".into(), text: "flat".into() }],
+        facts: json!({ "in_flight": 1, "flat_for": 41.5, "own_request": false }).as_object().cloned().unwrap(),
+    };
+    let utc = jiff::Timestamp::UNIX_EPOCH.to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    let mut view = IncidentView {
+        id: "17".into(),
+        fault: "stalled".into(),
+        model: Some("m".into()),
+        target: TargetView {
+            name: "t".into(),
+            backend: "ollama".into(),
+            tags: vec!["gpu".into()],
+            interval: 30.0,
+            owner: "child",
+        },
+        evidence: EvidenceView::from(&evidence),
+        models: vec![ModelView {
+            id: "m".into(),
+            aliases: vec![],
+            state: "loaded".into(),
+            size_bytes: Some(1),
+            gpu_bytes: None,
+            idle: Some(2.0),
+        }],
+        process: Some(ProcessView { uptime: 5.0, memory: 7 }),
+        vitals: VitalsView {
+            memory_free: 1,
+            gpus: vec![GpuView { name: "g".into(), memory_free: 1, memory_total: 2 }],
+        },
+        time: TimeView::at(&utc, jiff::Timestamp::UNIX_EPOCH, false),
+        tried: vec![TriedView {
+            act: "reload".into(),
+            result: "refused".into(),
+            by: Some("budget".into()),
+            fault: "stalled".into(),
+            ago: 1.0,
+            took: 0.0,
+        }],
+        past: vec![PastView {
+            fault: "dead".into(),
+            ended: "healed".into(),
+            by: Some("start".into()),
+            ago: 9.0,
+            took: 1.0,
+        }],
+        left: LeftView { starts: 1, repairs: 2, acts: 3 },
+        upstream: vec![UpstreamView { name: "u".into(), state: "online".into(), uptime: None }],
+    };
+    let value = view.to_value();
+    assert_eq!(deviations(&value), Vec::<String>::new());
+    assert_eq!(
+        (value["time"]["weekday"].as_u64(), value["time"]["hour"].as_u64()),
+        (Some(4), Some(0)),
+        "1970 began on a Thursday"
+    );
+    view.evidence.facts.insert("flat".into(), json!(1));
+    view.evidence.facts.insert("in_flight".into(), json!("many"));
+    view.evidence.facts.remove("own_request");
+    assert_eq!(
+        deviations(&view.to_value()),
+        [
+            "incident.evidence.in_flight is \"many\": not of its type",
+            "incident.evidence.own_request is missing",
+            "incident.evidence.flat is not in the table of fields",
+        ]
+    );
 }

@@ -122,3 +122,15 @@ fn more_than_sixteen_files_spend_the_load_budget() {
     let error = store.load("p0").unwrap_err().to_string();
     assert!(error.starts_with("budget: load") && error.ends_with("at p15.lua:2"), "{error}");
 }
+
+#[test]
+fn a_file_that_breaks_later_leaves_the_last_good_one_in_force() {
+    let (dir, store) = store(&[("mine.lua", "policy { api = 1, about = \"good\" }")]);
+    let (good, trouble) = store.in_force("mine").unwrap();
+    assert_eq!(trouble, None);
+    std::fs::write(dir.path().join("mine.lua"), "policy {").unwrap();
+    let (kept, trouble) = store.in_force("mine").unwrap();
+    assert_eq!(kept, good);
+    assert!(trouble.unwrap().to_string().starts_with("mine.lua:1: "));
+    assert!(PolicyStore::new(Some(dir.path().into())).in_force("mine").is_err(), "it never loaded here");
+}
