@@ -11,6 +11,7 @@ pub mod demo;
 pub mod health;
 pub mod incident;
 pub mod journal;
+pub mod logs;
 pub mod monitor;
 pub mod plugin;
 pub mod policy;

@@ -4,14 +4,17 @@
 //! place and with what would be right.
 
 mod address;
+mod atomic;
 mod heal;
 mod keys;
 pub mod model;
+pub mod one_monitor;
 mod places;
 mod policy_settings;
 mod problem;
 mod read;
 mod schema;
+pub mod switches;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -25,6 +28,7 @@ use std::{
 
 pub use self::{
     address::is_local,
+    atomic::write as write_atomically,
     places::{Places, places},
     policy_settings::fit_policy_settings,
     problem::ConfigError,

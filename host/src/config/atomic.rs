@@ -1,0 +1,29 @@
+//! Writes a small file so that a crash leaves either the old or the new one, whole.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+/// Replaces the file's content: a temporary file in the same folder, to the disk, renamed over it, the folder to the disk.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    sync_folder(folder)
+}
+
+/// Without it a crash may still forget the new name.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Windows keeps names with the files: a folder cannot be synced, and need not be.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
