@@ -131,7 +131,7 @@ impl FakeMonitor {
             healed: Mutex::default(),
             let_go: watch::Sender::new(true),
             begun: watch::Sender::new(0),
-            journal: Arc::new(Journal {}),
+            journal: Journal::in_memory(),
         }
     }
 
