@@ -3,6 +3,7 @@
 mod attacks;
 mod default_policy;
 mod rules;
+mod soup;
 mod store;
 
 use serde_json::{Value, json};
