@@ -347,6 +347,64 @@ fn a_mistake_in_the_environment_is_named_by_its_variable() {
 }
 
 #[test]
+fn the_bundled_plugins_take_the_example_and_the_documented_file() {
+    let registry = Registry::bundled();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, example()).unwrap();
+    check(&file, &registry).unwrap();
+    let documented = r#"
+[api]
+listen = "127.0.0.1:5000"
+[defaults]
+check_interval = "30s"
+timeout = "5s"
+policy = "default"
+[[target]]
+name = "ollama"
+backend = "ollama"
+url = "http://127.0.0.1:11434"
+[target.process]
+command = ["ollama", "serve"]  # without it: observed only
+env = { OLLAMA_DEBUG = "0" }
+[target.heal]  # policy-api.md
+grace = "10s"
+[[target]]
+name = "coder"
+backend = "openai"
+url = "http://127.0.0.1:8080"
+inference = { every = "5m" }  # refused, with the reason, where it would keep a model loaded
+"#;
+    std::fs::write(&file, documented).unwrap();
+    let config = check(&file, &registry).unwrap();
+    assert_eq!(config.targets[0].process.env["OLLAMA_DEBUG"], "0");
+    std::fs::write(&file, documented.replace("[target.heal]", "inference = { every = \"5m\" }\n[target.heal]"))
+        .unwrap();
+    let refused = check(&file, &registry).unwrap_err().to_string();
+    assert!(refused.contains("unknown key `inference` in [target.process]"), "{refused}");
+    std::fs::write(&file, documented.replace("backend = \"openai\"", "backend = \"ollama\"")).unwrap();
+    let refused = check(&file, &registry).unwrap_err().to_string();
+    assert!(refused.contains("inference by schedule is refused"), "{refused}");
+}
+
+proptest::proptest! {
+    /// Whatever is in the file: an answer, and a message that can be printed.
+    #[test]
+    fn no_text_breaks_the_reader(
+        cut in 0usize..400,
+        insert in "\\PC{0,6}|[\\[\\]{}=\"'\n\t#., ]{1,4}|target|heal|7|-1|1e400|9999999999999999999999|true",
+    ) {
+        let example = example();
+        let cut = (0..=cut.min(example.len())).rev().find(|i| example.is_char_boundary(*i)).unwrap();
+        for text in [format!("{}{insert}{}", &example[..cut], &example[cut..]), format!("{}{insert}", &example[..cut]), insert] {
+            if let Err(error) = read(&text) {
+                assert!(error.to_string().contains("mistake"));
+            }
+        }
+    }
+}
+
+#[test]
 fn each_flag_moves_its_own_place() {
     let flags = Flags { data_dir: Some("d".into()), ..Flags::default() };
     let moved = places(&flags);

@@ -56,6 +56,7 @@ pub(super) fn hint(error: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             "start the monitor again: it then keeps the broken file aside and begins a new one"
         }
+        Some(ErrorCode::SystemIoFailure) => "check the disk: has it space, is it there, does it report errors?",
         _ => "see the monitor's log",
     }
 }

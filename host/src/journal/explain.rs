@@ -150,7 +150,8 @@ impl Teller<'_> {
             }
             Record::Log { text, line } => self.add(at, "log", text, Some(line.clone())),
             Record::PolicyFailed { policy, error } => {
-                self.add(at, "policy failed", &format!("{policy}: {error}; the shipped default goes on"), None);
+                let next = if policy == "default" { "" } else { "; the shipped default goes on" };
+                self.add(at, "policy failed", &format!("{policy}: {error}{next}"), None);
             }
             Record::Notified { level, text } => self.add(at, "told", &format!("{level}: {text}"), None),
             Record::WouldHave { text } => self.would_have.push(text.clone()),

@@ -38,6 +38,8 @@ use crate::health::signals::ProcessId;
 
 /// Writes that wait in memory at most.
 const WAITING: usize = 10_000;
+/// Seconds in which a repeated non-decision is not written again.
+const REPEATED: i64 = 600;
 
 /// Opened once per data folder.
 pub struct Journal {
@@ -71,6 +73,8 @@ struct Decisions {
     next_seq: HashMap<IncidentId, i64>,
     /// What [`Journal::saw_process`] has written already.
     seen: HashSet<(String, ProcessId, String)>,
+    /// The last one of each target.
+    last_non_decision: HashMap<String, NonDecision>,
 }
 
 /// The connection for decisions; in memory it is the one of the samples too.
@@ -228,9 +232,17 @@ impl Journal {
         Ok(())
     }
 
-    /// Why a fault opened no incident.
+    /// Why a fault opened no incident. The same one again within ten minutes is not written: it is said at each check.
     pub fn non_decision(&self, non_decision: &NonDecision) {
-        self.note(Write::NonDecision(non_decision.clone()));
+        let mut state = lock(&self.shared.decisions);
+        if let Some(last) = state.last_non_decision.get(&non_decision.target) {
+            let same = NonDecision { at: last.at, ..non_decision.clone() } == *last;
+            if same && non_decision.at.duration_since(last.at).as_secs().abs() < REPEATED {
+                return;
+            }
+        }
+        state.last_non_decision.insert(non_decision.target.clone(), non_decision.clone());
+        self.shared.note(&mut state, Write::NonDecision(non_decision.clone()));
     }
 
     /// A process that this monitor started.
@@ -283,6 +295,10 @@ impl Drop for Journal {
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
+        let lost = lock(&self.shared.decisions).waiting.len();
+        if lost > 0 {
+            tracing::error!("{lost} decisions could not be written to the journal, and end with this process");
+        }
     }
 }
 
@@ -300,6 +316,7 @@ impl Shared {
             next_id,
             next_seq: HashMap::new(),
             seen: HashSet::new(),
+            last_non_decision: HashMap::new(),
         };
         Ok(Shared {
             path,
@@ -379,6 +396,13 @@ impl Shared {
                 tracing::info!("the journal can be written again: nothing is lost");
                 self.works();
             }
+        }
+    }
+
+    /// Samples can be written again: the error is over, unless decisions still wait.
+    fn samples_work(&self) {
+        if lock(&self.decisions).waiting.is_empty() {
+            self.works();
         }
     }
 

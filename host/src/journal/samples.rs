@@ -55,7 +55,7 @@ pub fn run(receiver: &Receiver<Message>, shared: &Shared) {
                 Ok(()) => {
                     waiting.drain(..batch);
                     if std::mem::take(&mut failing) {
-                        shared.works();
+                        shared.samples_work();
                     }
                 }
                 Err(error) => {

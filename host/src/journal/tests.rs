@@ -192,6 +192,29 @@ fn what_a_restart_must_know_is_kept() {
 }
 
 #[test]
+fn a_non_decision_that_is_said_at_each_check_is_kept_now_and_then() {
+    let journal = Journal::in_memory();
+    let say = |second, why: &str| {
+        let target = "a".into();
+        journal.non_decision(&NonDecision {
+            target,
+            at: at(second),
+            class: None,
+            why: why.into(),
+            text: String::new(),
+        });
+    };
+    for second in (0..1200).step_by(30) {
+        say(second, "observed only");
+    }
+    say(1201, "quiet");
+    say(1202, "observed only");
+    let kept = journal.non_decisions("a", at(0), 99);
+    let kept: Vec<(i64, &str)> = kept.iter().map(|n| (n.at.as_second() - at(0).as_second(), n.why.as_str())).collect();
+    assert_eq!(kept, [(1202, "observed only"), (1201, "quiet"), (600, "observed only"), (0, "observed only")]);
+}
+
+#[test]
 fn on_a_full_disk_decisions_wait_and_are_written_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(dir.path()).unwrap();

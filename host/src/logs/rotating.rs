@@ -229,8 +229,8 @@ mod tests {
         format!("{n:0>99}\n")
     }
 
-    fn log(dir: &Path, lines: std::ops::Range<usize>) {
-        let mut log = RotatingLog::new(dir, SMALL);
+    fn log(dir: &Path, kind: Kind, lines: std::ops::Range<usize>) {
+        let mut log = RotatingLog::new(dir, kind);
         for n in lines {
             log.write_all(line(n).as_bytes()).unwrap();
         }
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn full_files_follow_each_other_without_a_lost_line() {
         let dir = tempfile::tempdir().unwrap();
-        log(dir.path(), 0..55);
+        log(dir.path(), Kind { kept: 99, ..SMALL }, 0..55);
         let files = files(dir.path(), "small");
         assert!(files.iter().all(|f| std::fs::metadata(f).unwrap().len() <= 1024));
         assert_eq!(read(&SMALL.live(dir.path())), read(files.last().unwrap()));
@@ -267,7 +267,7 @@ mod tests {
         for n in 1..=5 {
             std::fs::write(old(n), line(n).repeat(10)).unwrap();
         }
-        log(dir.path(), 0..1);
+        log(dir.path(), SMALL, 0..1);
         let files = files(dir.path(), "small");
         assert_eq!((files.len(), &files[..2]), (3, &[old(4), old(5)][..]), "the newest and two");
     }
@@ -276,11 +276,11 @@ mod tests {
     fn starts_alone_push_nothing_out() {
         let dir = tempfile::tempdir().unwrap();
         for n in 0..8 {
-            log(dir.path(), n..n + 1);
+            log(dir.path(), SMALL, n..n + 1);
         }
         assert_eq!(files(dir.path(), "small").len(), 1);
         assert_eq!(read(&SMALL.live(dir.path())), (0..8).map(line).collect::<String>());
-        log(dir.path(), 8..20);
+        log(dir.path(), SMALL, 8..20);
         let all: String = files(dir.path(), "small").iter().map(|f| read(f)).collect();
         assert_eq!(all, (0..20).map(line).collect::<String>());
         assert!(files(dir.path(), "small").iter().all(|f| std::fs::metadata(f).unwrap().len() <= 1024));
@@ -330,7 +330,7 @@ mod tests {
         for n in 1..=5 {
             std::fs::write(dir.path().join(format!("small-2026-01-0{n}-00-00-00.log")), line(n).repeat(10)).unwrap();
         }
-        log(dir.path(), 0..1);
+        log(dir.path(), SMALL, 0..1);
         assert_eq!(files(dir.path(), "small").len(), 3);
         assert!(others.iter().all(|name| read(&dir.path().join(name)) == "mine"));
     }
