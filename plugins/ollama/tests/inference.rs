@@ -83,7 +83,7 @@ fn without_the_runner_ollama_is_asked_with_a_limit_and_no_other_option() {
         report["inference"].take(),
         json!({"model":"tiny:latest","result":"output","text":" heu he",
             "tokens":{"content":3,"thinking":0,"total":3},"first_token_ms":11,
-            "decode_tps":2557.5447570332480,"finish":"length"})
+            "decode_tps":2557.544757033248,"finish":"length"})
     );
     assert_eq!(
         sent,

@@ -1,0 +1,101 @@
+//! The models of `GET /v1/models`.
+
+use std::collections::BTreeMap;
+
+use ai_monitor_plugin_api::{
+    Io, Stop,
+    effect::Request,
+    event::{Outcome, Response, Start},
+    report::{Model, ModelState},
+};
+use plugin_parts::{MODELS_MAX, answer};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::{
+    CHEAP_MS, Flavour, LIST_BYTES,
+    api::{List, Listed, Props},
+};
+
+pub async fn ask(io: &mut Io) -> Result<Option<List>, Stop> {
+    let answer = io.request(Request::get("/v1/models", CHEAP_MS).max_bytes(LIST_BYTES)).await?;
+    Ok(list(io, &answer))
+}
+
+/// Reads the list, and judges what is none.
+pub fn list(io: &mut Io, answer: &Response) -> Option<List> {
+    let value = answer::json::<Value>(io, answer)?;
+    match List::deserialize(&value) {
+        Ok(list) if list.object.as_deref() == Some("list") || list.has_data() => Some(list),
+        Ok(_) => {
+            let text = answer::error_of(&value).unwrap_or_else(|| "JSON that is no list of models".into());
+            io.judge(answer, Outcome::Foreign, text);
+            None
+        }
+        Err(error) => {
+            io.judge(answer, Outcome::Malformed, error.to_string());
+            None
+        }
+    }
+}
+
+/// The state that all models of a server share; `None` where the protocol does not tell.
+pub fn common_state(flavour: Flavour, props: Option<&Props>, list: &List, start: &Start) -> Option<ModelState> {
+    match flavour {
+        Flavour::LlamaCpp => match props? {
+            props if props.is_router() => None,
+            props if props.is_sleeping => Some(ModelState::Sleeping),
+            _ => Some(ModelState::Loaded),
+        },
+        // It listens only when its one model is in memory.
+        Flavour::Vllm => Some(ModelState::Loaded),
+        // With several, it throws one out to load another.
+        Flavour::LlamaCppPython => (list.models().len() == 1).then_some(ModelState::Loaded),
+        Flavour::Other => always_loaded(start).then_some(ModelState::Loaded),
+    }
+}
+
+/// What the user says of a server that does not tell.
+pub fn always_loaded(start: &Start) -> bool {
+    start.settings.get("always_loaded").and_then(Value::as_bool).unwrap_or(false)
+}
+
+pub fn reported(list: &List, common: Option<ModelState>) -> Option<Vec<Model>> {
+    (list.models().len() <= MODELS_MAX)
+        .then(|| list.models().iter().map(|listed| model(listed, list.capabilities(&listed.id), common)).collect())
+}
+
+fn model(listed: &Listed, capabilities: Option<&[String]>, common: Option<ModelState>) -> Model {
+    let mut info = BTreeMap::new();
+    if let Some(meta) = &listed.meta {
+        info.extend(meta.n_ctx.map(|n| ("context".to_owned(), n.to_string())));
+        info.extend(meta.n_params.map(|n| ("parameters".to_owned(), n.to_string())));
+        info.extend(meta.ftype.clone().map(|ftype| ("quantization".to_owned(), ftype)));
+    }
+    info.extend(listed.max_model_len.map(|n| ("context".to_owned(), n.to_string())));
+    if let Some(code) = listed.status.as_ref().and_then(|status| status.exit_code) {
+        info.insert("exit code".into(), code.to_string());
+    }
+    Model {
+        id: listed.id.clone(),
+        aliases: listed.aliases.iter().filter(|alias| **alias != listed.id).cloned().collect(),
+        state: router_state(listed).or(common),
+        size_bytes: listed.meta.as_ref().and_then(|meta| meta.size),
+        capabilities: capabilities.map(<[_]>::to_vec),
+        info,
+        ..Model::default()
+    }
+}
+
+fn router_state(listed: &Listed) -> Option<ModelState> {
+    let status = listed.status.as_ref()?;
+    match status.value.as_deref()? {
+        // A model whose process ended with an error is "unloaded", with a mark.
+        "unloaded" if status.failed => Some(ModelState::Failed),
+        "unloaded" => Some(ModelState::Unloaded),
+        "loading" => Some(ModelState::Loading),
+        "loaded" => Some(ModelState::Loaded),
+        "sleeping" => Some(ModelState::Sleeping),
+        _ => None,
+    }
+}

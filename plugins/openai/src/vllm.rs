@@ -1,0 +1,65 @@
+//! What vLLM has beyond the protocol: health of its engine, version and metrics.
+
+use ai_monitor_plugin_api::{
+    Io, Stop,
+    effect::Request,
+    event::{Depth, Outcome, Role, Start},
+    report::{Counter, Phase, Symptom},
+};
+use plugin_parts::{answer, metrics};
+use serde_json::Value;
+
+use crate::{CHEAP_MS, LIST_BYTES, server_engine};
+
+/// Asks `/health`: 200 with no body, or 503 once the engine is dead.
+pub async fn health(io: &mut Io, timeout_ms: u64) -> Result<(), Stop> {
+    let answer = io.request(Request::get("/health", timeout_ms).of(Depth::Liveness)).await?;
+    match answer.outcome {
+        Outcome::Ok if answer.body.as_deref().unwrap_or_default().trim().is_empty() => {
+            io.report.phase = Some(Phase::Ready);
+            return Ok(());
+        }
+        Outcome::Ok => io.judge(&answer, Outcome::Foreign, "vLLM's /health has no body, this one has"),
+        Outcome::Unavailable => {
+            io.report.phase = Some(Phase::Failed);
+            let text = format!("GET /health: {}, as vLLM answers when its engine is dead", answer::words(&answer));
+            io.report.symptoms.push(Symptom { id: "engine_dead".into(), text, model: None, engine: None });
+        }
+        _ => {}
+    }
+    Err(Stop::Enough)
+}
+
+pub async fn version(io: &mut Io) -> Result<(), Stop> {
+    let answer = io.request(Request::get("/version", CHEAP_MS)).await?;
+    let body = answer::json::<Value>(io, &answer);
+    io.report.version = body.and_then(|body| Some(body.get("version")?.as_str()?.to_owned()));
+    Ok(())
+}
+
+/// What it works on, by its metrics.
+pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
+    let answer = io.request(Request::get("/metrics", CHEAP_MS).max_bytes(LIST_BYTES)).await?;
+    let Some(text) = answer.body.filter(|_| answer.outcome == Outcome::Ok) else { return Ok(()) };
+    // Its engine is a child; without one the work is done by the server itself.
+    let mut engine = server_engine(start, Role::Engine);
+    if engine.process.is_none() {
+        engine = server_engine(start, Role::Main);
+    }
+    engine.running = metrics::sum(&text, "vllm:num_requests_running");
+    engine.queued = metrics::sum(&text, "vllm:num_requests_waiting");
+    let counters: Vec<_> = [("prompt", "vllm:prompt_tokens_total"), ("decode", "vllm:generation_tokens_total")]
+        .into_iter()
+        .filter_map(|(kind, id)| Some(Counter { id: id.into(), kind: kind.into(), value: metrics::sum(&text, id)? }))
+        .collect();
+    engine.counters = (!counters.is_empty()).then_some(counters);
+    io.report.engines = Some(vec![engine]);
+    Ok(())
+}
+
+/// How many requests wait; `None` where that cannot be known.
+pub async fn waiting(io: &mut Io) -> Result<Option<u64>, Stop> {
+    let answer = io.request(Request::get("/metrics", CHEAP_MS).of(Depth::Progress).max_bytes(LIST_BYTES)).await?;
+    let text = answer.body.filter(|_| answer.outcome == Outcome::Ok);
+    Ok(text.and_then(|text| metrics::sum(&text, "vllm:num_requests_waiting")))
+}

@@ -1,0 +1,282 @@
+//! Looks at llama.cpp's server (recorded from b11669): idle, loading, busy, stalled, asleep, and as a router.
+
+use ai_monitor_openai::PLUGIN;
+use ai_monitor_plugin_api::{
+    event::{At, Depth, InferenceAsk, Outcome, SessionKind, Start},
+    testing::{Reply, Scene},
+};
+use serde_json::{Value, json};
+
+macro_rules! recorded {
+    ($name:literal) => {
+        Reply::recorded(include_str!(concat!("recorded/", $name, ".http")))
+    };
+}
+
+fn start(depth: Depth) -> Start {
+    let inference = (depth == Depth::Inference).then(|| InferenceAsk {
+        model: None,
+        prompt: "ping".into(),
+        max_tokens: 1,
+        scheduled: true,
+    });
+    let processes = json!([{"id":"0","role":"main","exe":"llama-server","args":[],"addresses":["0/8080"]}]);
+    Start {
+        variant: Some("llama.cpp".into()),
+        processes: (depth == Depth::Progress).then(|| serde_json::from_value(processes).unwrap()),
+        ..Start::new(SessionKind::Probe { depth, inference }, 30_000, "2026-11-24T04:02:00Z")
+    }
+}
+
+fn ask(model: &str) -> Start {
+    let mut start = start(Depth::Inference);
+    if let SessionKind::Probe { inference: Some(ask), .. } = &mut start.session {
+        ask.model = Some(model.into());
+    }
+    start
+}
+
+fn report(scene: Scene, start: &Start) -> Value {
+    scene.run(&PLUGIN, start).0
+}
+
+fn healthy() -> Scene {
+    Scene::new().on("GET /health", recorded!("health"))
+}
+
+fn loading() -> Reply {
+    Reply::status(503, r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#)
+        .header("server", "llama.cpp")
+}
+
+fn model(state: &str) -> Value {
+    json!({"id":"tiny-random","state":state,"size_bytes":1783296,"capabilities":["completion"],
+        "info":{"context":"256","parameters":"445824","quantization":"all F32"}})
+}
+
+#[test]
+fn idle() {
+    assert_eq!(report(healthy(), &start(Depth::Liveness)), json!({}));
+    let scene = healthy().on("GET /props", recorded!("props")).on("GET /v1/models", recorded!("models"));
+    assert_eq!(
+        report(scene, &start(Depth::Readiness)),
+        json!({"version":"b11669-Debian","phase":"ready","models":[model("loaded")]})
+    );
+    let metrics = "llamacpp:requests_processing 0\nllamacpp:requests_deferred 0\nllamacpp:n_decode_total 0\n";
+    let scene = healthy()
+        .on("GET /props", recorded!("props"))
+        .on("GET /slots", recorded!("slots"))
+        .on("GET /metrics", Reply::status(200, metrics));
+    assert_eq!(
+        report(scene, &start(Depth::Progress)),
+        json!({"version":"b11669-Debian","phase":"ready","engines":[{
+            "id":"server","process":"0","model":"tiny-random","running":0,"queued":0,"capacity":2,"phase":"ready",
+            "counters":[{"id":"n_decode_total","kind":"batches","value":0}]}]})
+    );
+}
+
+#[test]
+fn loading_is_a_phase_and_not_a_fault() {
+    for depth in [Depth::Liveness, Depth::Readiness, Depth::Inference] {
+        let scene = Scene::new().on("GET /health", loading());
+        assert_eq!(report(scene, &start(depth)), json!({"phase":"loading"}));
+    }
+    let scene = Scene::new().on("GET /health", loading());
+    assert_eq!(
+        report(scene, &start(Depth::Progress)),
+        json!({"phase":"loading","engines":[{"id":"server","process":"0","phase":"loading"}]})
+    );
+}
+
+#[test]
+fn busy_is_counted_by_task_with_what_waits() {
+    let scene = healthy()
+        .on("GET /props", recorded!("props"))
+        .on("GET /slots", recorded!("busy_slots"))
+        .on("GET /metrics", recorded!("busy_metrics_deferred"));
+    assert_eq!(
+        report(scene, &start(Depth::Progress))["engines"],
+        json!([{"id":"server","process":"0","model":"tiny-random","running":1,"queued":1,"capacity":1,"phase":"ready",
+            "counters":[{"id":"slot0/0/prompt","kind":"prompt","value":28},
+                        {"id":"slot0/0/decode","kind":"decode","value":2},
+                        {"id":"n_decode_total","kind":"batches","value":14}]}])
+    );
+}
+
+#[test]
+fn llama_cpp_27388_slots_hang_while_health_answers() {
+    let props = r#"{"build_info":"b1","total_slots":2,"model_alias":"m","endpoint_slots":true,"is_sleeping":false}"#;
+    let scene = healthy()
+        .on("GET /props", Reply::status(200, props))
+        .on("GET /slots", Reply::broken(Outcome::Timeout, At::Headers));
+    assert_eq!(
+        report(scene, &start(Depth::Progress)),
+        json!({"version":"b1","phase":"ready",
+            "engines":[{"id":"server","process":"0","model":"m","capacity":2,"phase":"ready"}]})
+    );
+}
+
+#[test]
+fn no_answer_and_others_answers() {
+    for (outcome, at) in
+        [(Outcome::Refused, At::Connect), (Outcome::Timeout, At::Headers), (Outcome::Reset, At::Headers)]
+    {
+        for depth in Depth::ALL {
+            let scene = Scene::new().on("GET /health", Reply::broken(outcome, at));
+            assert_eq!(report(scene, &start(depth)), json!({}));
+        }
+    }
+    let judged = |reply| report(Scene::new().on("GET /health", reply), &start(Depth::Liveness));
+    assert_eq!(judged(Reply::status(302, "")), json!({}));
+    assert_eq!(
+        judged(Reply::status(200, r#"{"error":"Unexpected endpoint or method. (GET /health)"}"#)),
+        json!({"judged":[{"request":0,"outcome":"foreign","text":"Unexpected endpoint or method. (GET /health)"}]})
+    );
+    assert_eq!(judged(Reply::status(404, r#"{"detail":"Not Found"}"#))["judged"][0]["outcome"], "foreign");
+    assert_eq!(
+        judged(Reply::status(200, r#"{"status":"#)),
+        json!({"judged":[{"request":0,"outcome":"malformed","text":"EOF while parsing a value at line 1 column 10"}]})
+    );
+}
+
+#[test]
+fn a_key_that_is_missing_is_no_lack_of_life() {
+    let denied =
+        || Reply::status(401, r#"{"error":{"message":"Invalid API Key","type":"authentication_error","code":401}}"#);
+    // Health is open to all; what is behind the key stays unknown.
+    assert_eq!(report(healthy(), &start(Depth::Liveness)), json!({}));
+    let scene = healthy().on("GET /props", denied()).on("GET /v1/models", recorded!("apikey_models_noauth"));
+    assert_eq!(report(scene, &start(Depth::Readiness)), json!({}));
+    let scene = healthy().on("GET /props", denied());
+    assert_eq!(report(scene, &start(Depth::Progress)), json!({}));
+}
+
+#[test]
+fn a_sleeping_server_stays_asleep() {
+    let asleep = || healthy().on("GET /props", recorded!("sleep_props"));
+    let scene = asleep().on("GET /v1/models", recorded!("sleep_models"));
+    let ready = report(scene, &start(Depth::Readiness));
+    assert_eq!((&ready["phase"], &ready["models"][0]["state"]), (&json!("sleeping"), &json!("sleeping")));
+    // No slots are asked for: that would wake it.
+    assert_eq!(
+        report(asleep(), &start(Depth::Progress))["engines"],
+        json!([{"id":"server","process":"0","model":"tiny.gguf","running":0,"capacity":4,"phase":"sleeping"}])
+    );
+    assert_eq!(
+        report(asleep(), &start(Depth::Inference))["inference"],
+        json!({"result":"skipped","text":"it sleeps: asking would wake it"})
+    );
+}
+
+#[test]
+fn a_router_is_only_listed() {
+    let router = || healthy().on("GET /props", recorded!("router_props"));
+    let scene = router().on("GET /v1/models", recorded!("router_models"));
+    let ready = report(scene, &start(Depth::Readiness));
+    let states: Vec<_> =
+        ready["models"].as_array().unwrap().iter().map(|m| (m["id"].as_str().unwrap(), m["state"].as_str())).collect();
+    assert!(states.contains(&("broken", Some("failed"))), "{states:?}");
+    assert!(states.iter().all(|(_, state)| state.is_some()), "{states:?}");
+    assert_eq!(report(router(), &start(Depth::Progress)).get("engines"), None);
+    assert_eq!(report(router(), &start(Depth::Inference))["inference"]["result"], "skipped");
+}
+
+#[test]
+fn servers_without_slots_or_metrics_are_not_asked_for_them() {
+    let props = r#"{"total_slots":2,"endpoint_slots":false,"endpoint_metrics":false}"#;
+    let scene = healthy().on("GET /props", Reply::status(200, props));
+    assert_eq!(
+        report(scene, &start(Depth::Progress))["engines"],
+        json!([{"id":"server","process":"0","capacity":2,"phase":"ready"}])
+    );
+    let old = r#"{"total_slots":2}"#;
+    let scene = healthy().on("GET /props", Reply::status(200, old)).on("GET /slots", recorded!("apikey_slots_off"));
+    assert_eq!(
+        report(scene, &start(Depth::Progress))["engines"],
+        json!([{"id":"server","process":"0","capacity":2,"phase":"ready"}])
+    );
+}
+
+/// The looks that come before a token is asked for.
+fn idle_slots() -> Scene {
+    healthy()
+        .on("GET /props", recorded!("props"))
+        .on("GET /slots", recorded!("slots"))
+        .on("GET /v1/models", recorded!("models"))
+}
+
+#[test]
+fn a_token_comes_out() {
+    let scene = idle_slots().on("POST /v1/chat/completions", recorded!("chat_1tok_stream"));
+    let (report, sent) = scene.run(&PLUGIN, &start(Depth::Inference));
+    assert_eq!(
+        report["inference"],
+        json!({"model":"tiny-random","result":"output","text":" he","tokens":{"content":1,"thinking":0,"total":1},
+            "first_token_ms":31,"finish":"length"})
+    );
+    assert_eq!(
+        sent,
+        [json!({"model":"tiny-random","messages":[{"role":"user","content":"ping"}],"max_tokens":1,"stream":true})]
+    );
+    let scene = idle_slots().on("POST /v1/chat/completions", recorded!("chat_8tok_stream_usage"));
+    let inference = report_inference(scene, &start(Depth::Inference));
+    assert_eq!(inference["tokens"]["total"], 8);
+    assert_eq!(inference["decode_tps"], 4441.624365482234);
+}
+
+fn report_inference(scene: Scene, start: &Start) -> Value {
+    report(scene, start)["inference"].take()
+}
+
+#[test]
+fn any_name_is_served_and_the_report_says_by_which_model() {
+    let scene = idle_slots().on("POST /v1/chat/completions", recorded!("chat_1tok_stream"));
+    let (report, sent) = scene.run(&PLUGIN, &ask("no-such-model"));
+    assert_eq!(sent[0]["model"], "no-such-model");
+    assert_eq!(report["inference"]["model"], "tiny-random");
+}
+
+#[test]
+fn a_full_server_is_not_asked() {
+    let scene = healthy().on("GET /props", recorded!("props")).on("GET /slots", recorded!("busy_slots"));
+    assert_eq!(report_inference(scene, &start(Depth::Inference)), json!({"result":"skipped","text":"no free slot"}));
+}
+
+#[test]
+fn tokens_that_do_not_come() {
+    let asked = |reply: Reply| report(idle_slots().on("POST /v1/chat/completions", reply), &start(Depth::Inference));
+    assert_eq!(
+        asked(Reply::broken(Outcome::Timeout, At::Headers))["inference"],
+        json!({"model":"tiny-random","result":"timeout","text":"no answer in 30000 ms"})
+    );
+    let head = concat!(
+        r#"data: {"choices":[{"delta":{"role":"assistant","content":null}}],"model":"tiny-random"}"#,
+        "\n\n: ping\n"
+    );
+    let stalled = asked(Reply::status(200, head).broken_off(Outcome::Timeout));
+    assert_eq!(stalled["inference"]["result"], "timeout");
+    assert_eq!(stalled["inference"].get("first_token_ms"), None);
+
+    assert_eq!(asked(loading())["inference"]["result"], "skipped");
+    assert_eq!(asked(Reply::status(429, "{}"))["inference"]["result"], "skipped");
+
+    let failed = r#"data: {"error":{"code":500,"message":"CUDA error: device lost","type":"server_error"}}"#;
+    let failed = asked(Reply::status(200, failed));
+    assert_eq!(failed["judged"][0]["outcome"], "failed");
+    assert_eq!(failed["symptoms"][0]["id"], "device_error");
+    // The same words without a stream.
+    let plain = asked(Reply::status(200, r#"{"error":{"message":"CUDA error: device lost"}}"#));
+    assert_eq!(plain["inference"]["result"], "failed");
+
+    let page = asked(Reply::status(200, "<html>login</html>"));
+    assert_eq!((&page["judged"][0]["outcome"], &page["inference"]["result"]), (&json!("malformed"), &json!("failed")));
+}
+
+#[test]
+fn before_identification_the_server_is_known_by_its_header() {
+    let unknown = |depth| Start { variant: None, ..start(depth) };
+    let scene = Scene::new().on("GET /v1/models", recorded!("models")).on("GET /props", recorded!("props"));
+    assert_eq!(report(scene, &unknown(Depth::Readiness))["models"], json!([model("loaded")]));
+    let scene = Scene::new().on("GET /v1/models", loading());
+    assert_eq!(report(scene, &unknown(Depth::Liveness)), json!({"phase":"loading"}));
+}
