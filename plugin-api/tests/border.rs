@@ -9,7 +9,7 @@ use std::{
 use ai_monitor_plugin_api::{
     Io, Next, Plugin, Stop,
     effect::Request,
-    event::{Outcome, SessionKind, Start},
+    event::{Depth, Event, Outcome, SessionKind, Start},
     export_plugin,
     table::{AIM_ERROR, AIM_OK, AIM_PANIC, AimPlugin, AimSink},
     testing::Session,
@@ -138,6 +138,15 @@ fn what_a_session_cannot_do_is_an_error_with_words() {
     let (code, text) = new().step("{");
     assert_eq!(code, AIM_ERROR);
     assert!(text.starts_with("the event cannot be read"), "{text}");
+}
+
+#[test]
+fn an_event_has_its_word_first() {
+    let session = SessionKind::Probe { depth: Depth::Liveness, inference: None };
+    let event = Event::Start(Start::new(session, 5000, "2026-11-24T04:02:00Z"));
+    let json = serde_json::to_string(&event).unwrap();
+    assert!(json.starts_with(r#"{"event":"start","contract":"#), "{json}");
+    assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
 }
 
 #[test]

@@ -53,7 +53,39 @@ pub enum ManifestError {
 pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| ManifestError::Unreadable(e.to_string()))?;
     check(&manifest)?;
+    for key in unknown_keys(bytes, &manifest) {
+        tracing::warn!(plugin = manifest.id, key, "the manifest has a key that this monitor does not know");
+    }
     Ok(manifest)
+}
+
+/// Pointers to what is in the text of a manifest and was not read.
+pub(super) fn unknown_keys(bytes: &[u8], manifest: &Manifest) -> Vec<String> {
+    fn walk(at: &str, written: &Value, read: Option<&Value>, unknown: &mut Vec<String>) {
+        match (written, read) {
+            (Value::Null, _) => {}
+            // Empty ones may be left out when they are written again.
+            (Value::Object(object), None) if object.is_empty() => {}
+            (Value::Array(array), None) if array.is_empty() => {}
+            (_, None) => unknown.push(at.to_owned()),
+            (Value::Object(object), Some(read)) => {
+                for (key, value) in object {
+                    walk(&format!("{at}/{key}"), value, read.get(key), unknown);
+                }
+            }
+            (Value::Array(array), Some(read)) => {
+                for (i, value) in array.iter().enumerate() {
+                    walk(&format!("{at}/{i}"), value, read.get(i), unknown);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut unknown = Vec::new();
+    if let (Ok(written), Ok(read)) = (serde_json::from_slice(bytes), serde_json::to_value(manifest)) {
+        walk("", &written, Some(&read), &mut unknown);
+    }
+    unknown
 }
 
 fn check(manifest: &Manifest) -> Result<(), ManifestError> {

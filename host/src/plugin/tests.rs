@@ -1,12 +1,13 @@
 use std::{
+    collections::VecDeque,
     ffi::{c_char, c_void},
     path::{Path, PathBuf},
     process::Command,
 };
 
 use ai_monitor_plugin_api::{
-    effect::Effect,
-    event::{At, Depth, Event, InferenceAsk, Outcome, Response, SessionKind, Start, Waited},
+    effect::{Effect, Request},
+    event::{At, Depth, End, Event, InferenceAsk, Line, Outcome, Response, SessionKind, Start, Waited},
     table::{AIM_ABI, AIM_OK, AimPlugin, AimSink},
 };
 use serde_json::json;
@@ -51,16 +52,7 @@ fn put(out: *const AimSink, bytes: &[u8]) -> i32 {
 }
 
 fn start(depth: Depth) -> Event {
-    Event::Start(Start {
-        contract: "0.1".into(),
-        session: SessionKind::Probe { depth, inference: None },
-        deadline_ms: 30_000,
-        now: "2026-11-24T04:02:00Z".into(),
-        settings: Default::default(),
-        variant: None,
-        effects: ["request", "read", "wait", "report"].map(String::from).to_vec(),
-        processes: None,
-    })
+    Event::Start(Start::new(SessionKind::Probe { depth, inference: None }, 30_000, "2026-11-24T04:02:00Z"))
 }
 
 fn session_of(table: &'static AimPlugin) -> PluginSession {
@@ -151,6 +143,22 @@ fn a_manifest_is_refused_with_the_place_and_the_reason() {
 }
 
 #[test]
+fn keys_that_are_not_known_are_found() {
+    let text = json!({"contract":"0.1","abi":0,"id":"small","version":"1","label":"Small","colour":"red","rivals":[],
+        "probes":{"liveness":{"routes":["GET /"],"deadline_ms":100,"retries":3}}})
+    .to_string();
+    let manifest = check::parse(text.as_bytes()).unwrap();
+    let unknown = check::unknown_keys(text.as_bytes(), &manifest);
+    assert_eq!(unknown, ["/colour", "/probes/liveness/retries"]);
+    for table in [&ai_monitor_ollama::PLUGIN, &ai_monitor_openai::PLUGIN] {
+        // SAFETY: the table lives for ever.
+        let bytes = unsafe { table::Table::checked(table) }.unwrap().manifest().unwrap();
+        let manifest = check::parse(&bytes).unwrap();
+        assert_eq!(check::unknown_keys(&bytes, &manifest), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn what_a_step_writes_is_held_to_the_contract() {
     static BROKEN: AimPlugin = table(small_manifest, broken);
     static UNKNOWN: AimPlugin = table(small_manifest, unknown);
@@ -220,38 +228,85 @@ fn bundled_library(name: &str) -> PathBuf {
     folder.join(libloading::library_filename(format!("ai_monitor_{name}")))
 }
 
+/// What a server with one idle model answers, Ollama's routes and llama.cpp's alike. With `fails`, nothing answers.
+fn answers(request: &Request, number: u32, fails: bool) -> Vec<Event> {
+    if fails {
+        return vec![refused(number)];
+    }
+    let body = match request.path.as_str() {
+        "/api/version" => r#"{"version":"0.32.15"}"#,
+        "/api/ps" => {
+            r#"{"models":[{"name":"tiny:latest","size":5211422,"size_vram":0,"expires_at":"2026-11-24T04:06:14Z"}]}"#
+        }
+        "/api/tags" => r#"{"models":[{"name":"tiny:latest","size":1795766,"capabilities":["completion"]}]}"#,
+        "/api/generate" => r#"{"model":"tiny","response":"","done":true,"done_reason":"unload"}"#,
+        "/api/chat" => {
+            r#"{"model":"tiny","message":{"content":" he"},"done":true,"done_reason":"length","eval_count":3,"eval_duration":1173000}"#
+        }
+        "/health" => r#"{"status":"ok"}"#,
+        "/props" => r#"{"total_slots":1,"model_alias":"tiny","build_info":"b1","endpoint_slots":true}"#,
+        "/slots" => r#"[{"id":0,"is_processing":false,"id_task":3,"next_token":[{"n_decoded":41}]}]"#,
+        "/v1/models" => r#"{"object":"list","data":[{"id":"tiny","meta":{"n_ctx":256,"size":1783296,"ftype":"F32"}}]}"#,
+        "/v1/chat/completions" => {
+            r#"data: {"model":"tiny","choices":[{"delta":{"content":" he"},"finish_reason":"length"}]}"#
+        }
+        other => panic!("{other} was asked for"),
+    };
+    let head = |body: Option<String>| {
+        Event::Response(Response {
+            request: number,
+            ms: 1,
+            outcome: Outcome::Ok,
+            at: None,
+            status: Some(200),
+            headers: [("server".into(), "llama.cpp".into())].into(),
+            body,
+            utf8: Some(true),
+            text: None,
+        })
+    };
+    if request.stream {
+        let line = Event::Line(Line { ms: 5, line: body.into() });
+        return vec![head(None), line, Event::End(End { ms: 6, outcome: Outcome::Ok, at: None })];
+    }
+    vec![head(Some(body.into()))]
+}
+
+fn starts(plugin: &Plugin) -> Vec<Event> {
+    let ask = InferenceAsk { model: Some("tiny".into()), prompt: "Say: ok".into(), max_tokens: 8, scheduled: false };
+    let now = "2026-11-24T04:02:00Z";
+    let probes = Depth::ALL
+        .map(|depth| SessionKind::Probe { depth, inference: (depth == Depth::Inference).then(|| ask.clone()) });
+    let repairs = plugin.manifest().repairs.keys().map(|repair| SessionKind::Repair {
+        repair: repair.clone(),
+        args: [("model".to_owned(), "tiny".into())].into_iter().collect(),
+    });
+    probes.into_iter().chain(repairs).map(|kind| Event::Start(Start::new(kind, 30_000, now))).collect()
+}
+
 #[test]
 fn a_plugin_loaded_as_a_library_says_the_same_as_built_in() {
-    let inference = Event::Start(Start {
-        session: SessionKind::Probe {
-            depth: Depth::Inference,
-            inference: Some(InferenceAsk {
-                model: Some("tiny".into()),
-                prompt: "Say: ok".into(),
-                max_tokens: 8,
-                scheduled: false,
-            }),
-        },
-        ..match start(Depth::Inference) {
-            Event::Start(start) => start,
-            _ => unreachable!(),
-        }
-    });
     for (name, built_in) in [("ollama", &ai_monitor_ollama::PLUGIN), ("openai", &ai_monitor_openai::PLUGIN)] {
         let built_in = Plugin::from_table(built_in).unwrap();
         let loaded = load_library(&bundled_library(name)).unwrap();
         assert_eq!(loaded.manifest(), built_in.manifest());
-        for first in [start(Depth::Liveness), start(Depth::Progress), inference.clone()] {
+        for (start, fails) in starts(&loaded).into_iter().flat_map(|start| [(start.clone(), false), (start, true)]) {
             let mut sessions = [loaded.session().unwrap(), built_in.session().unwrap()];
-            let mut event = first;
-            for request in 0.. {
-                let [a, b] = sessions.each_mut().map(|session| session.step(&event).unwrap());
-                assert_eq!(serde_json::to_string(&a).unwrap(), serde_json::to_string(&b).unwrap());
-                if let Effect::Report { .. } = a {
-                    break;
+            let (mut events, mut requests) = (VecDeque::from([start]), 0);
+            while let Some(event) = events.pop_front() {
+                let [effect, other] = sessions.each_mut().map(|session| session.step(&event).unwrap());
+                assert_eq!(serde_json::to_string(&effect).unwrap(), serde_json::to_string(&other).unwrap());
+                match effect {
+                    Effect::Request(request) => {
+                        events = answers(&request, requests, fails).into();
+                        requests += 1;
+                    }
+                    Effect::Read => {}
+                    Effect::Wait { ms, .. } => events = [Event::Waited(Waited { ms })].into(),
+                    Effect::Report { .. } => break,
                 }
-                event = refused(request);
             }
+            assert!(requests > 0);
         }
     }
 }

@@ -14,7 +14,7 @@ use plugin_parts::{
 use serde_json::{Value, json};
 
 use crate::{
-    VERSION_MS,
+    PS_MS, VERSION_MS,
     api::{Chunk, Loaded, Tag, full_name},
     judge_busy, liveness, models,
     runners::{self, RUNNER_MS},
@@ -25,7 +25,7 @@ const SILENT_RUNNER_MS: u64 = 5_000;
 
 pub async fn probe(io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<(), Stop> {
     liveness(io, VERSION_MS).await?;
-    let Some(loaded) = models::loaded(io).await? else { return Ok(()) };
+    let Some(loaded) = models::loaded(io, PS_MS).await? else { return Ok(()) };
     let tags = models::tags(io).await?.unwrap_or_default();
     let inference = match choose(&loaded, &tags, ask.model.as_deref(), &start.now) {
         Ok(model) => from_model(io, start, ask, &loaded, model).await?,

@@ -23,6 +23,8 @@ use plugin_parts::answer;
 const VERSION_MS: u64 = 5_000;
 /// For `/api/ps`, which is silent for about 20 s while Ollama pings a runner that hangs.
 const PS_MS: u64 = 22_000;
+/// For `/api/ps` once a runner is known to hang: the names of its models are worth no more.
+const PS_BEHIND_SILENCE_MS: u64 = 2_000;
 /// For routes that read the disk.
 const DISK_MS: u64 = 5_000;
 
@@ -89,7 +91,7 @@ async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
     liveness(io, VERSION_MS).await?;
     let tags = models::tags(io).await?;
     runners::look(io, start, runners::Look::Health).await?;
-    let loaded = models::loaded(io).await?;
+    let loaded = models::loaded(io, PS_MS).await?;
     runners::name_the_only_one(io, loaded.as_deref());
     io.report.models = models::merged(tags, loaded.as_deref(), &start.now);
     Ok(())
@@ -99,7 +101,8 @@ async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
 async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     liveness(io, VERSION_MS).await?;
     let all_answered = runners::look(io, start, runners::Look::Slots).await?;
-    if all_answered && let Some(loaded) = models::loaded(io).await? {
+    let patience_ms = if all_answered { PS_MS } else { PS_BEHIND_SILENCE_MS };
+    if let Some(loaded) = models::loaded(io, patience_ms).await? {
         runners::name(io, start, &loaded).await?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use ai_monitor_plugin_api::{
 use plugin_parts::{MODELS_MAX, answer};
 
 use crate::{
-    DISK_MS, PS_MS,
+    DISK_MS,
     api::{Loaded, Ps, Tag, Tags, full_name},
     expiry, judge_busy,
 };
@@ -26,8 +26,8 @@ pub async fn tags(io: &mut Io) -> Result<Option<Vec<Tag>>, Stop> {
 }
 
 /// The models in memory, or `None` where they cannot be known.
-pub async fn loaded(io: &mut Io) -> Result<Option<Vec<Loaded>>, Stop> {
-    let answer = io.request(Request::get("/api/ps", PS_MS)).await?;
+pub async fn loaded(io: &mut Io, timeout_ms: u64) -> Result<Option<Vec<Loaded>>, Stop> {
+    let answer = io.request(Request::get("/api/ps", timeout_ms)).await?;
     judge_busy(io, &answer);
     if answer.outcome == Outcome::NotFound {
         io.judge(&answer, Outcome::Unsupported, "no /api/ps here: Ollama before 0.1.38");

@@ -227,19 +227,27 @@ fn busy_is_counted_by_task() {
 
 #[test]
 fn ollama_15950_a_stalled_runner_is_silent_while_ollama_answers() {
-    // `/api/ps` is not asked: it hangs behind this runner for 20 s and would tell nothing more.
-    let scene = version().on("GET /health 1/49361", Reply::broken(Outcome::Timeout, At::Headers));
+    let silent = || version().on("GET /health 1/49361", Reply::broken(Outcome::Timeout, At::Headers));
+    let scene = silent().on("GET /api/ps", recorded!("ps_loaded"));
     assert_eq!(
         report(scene, &with_runner(look(Depth::Progress))),
-        json!({"version":"0.32.15","phase":"ready","engines":[{"id":"llama-server/49361","process":"1"}]})
+        json!({"version":"0.32.15","phase":"ready",
+            "engines":[{"id":"llama-server/49361","process":"1","model":"tiny:latest"}]})
+    );
+    // With a request that waits to start, `/api/ps` hangs behind the runner; its name is lost, nothing else.
+    let scene = silent().on("GET /api/ps", Reply::broken(Outcome::Timeout, At::Headers));
+    assert_eq!(
+        report(scene, &with_runner(look(Depth::Progress)))["engines"],
+        json!([{"id":"llama-server/49361","process":"1"}])
     );
     // llama.cpp#27388
     let scene = version()
         .on("GET /health 1/49361", healthy())
-        .on("GET /slots 1/49361", Reply::broken(Outcome::Timeout, At::Headers));
+        .on("GET /slots 1/49361", Reply::broken(Outcome::Timeout, At::Headers))
+        .on("GET /api/ps", recorded!("ps_loaded"));
     assert_eq!(
         report(scene, &with_runner(look(Depth::Progress)))["engines"],
-        json!([{"id":"llama-server/49361","process":"1","phase":"ready"}])
+        json!([{"id":"llama-server/49361","process":"1","model":"tiny:latest","phase":"ready"}])
     );
 }
 
