@@ -312,8 +312,7 @@ fn a_plugin_loaded_as_a_library_says_the_same_as_built_in() {
 }
 
 /// Compiles a library of a few lines of C, or says that it could not.
-fn compile(name: &str, source: &str) -> Option<PathBuf> {
-    let folder = tempfile::tempdir().unwrap().keep();
+fn compile(folder: &Path, name: &str, source: &str) -> Option<PathBuf> {
     let (file, library) = (folder.join("plugin.c"), folder.join(libloading::library_filename(name)));
     std::fs::write(&file, source).unwrap();
     match Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &file]).output() {
@@ -340,16 +339,17 @@ fn a_library_that_gives_no_plugin_says_why() {
     assert!(matches!(error, LoadError::Open { .. }), "{error}");
     assert!(error.to_string().contains(&text.display().to_string()), "{error}");
 
-    let Some(plain) = compile("plain", "int answer(void) { return 42; }") else { return };
+    let Some(plain) = compile(folder.path(), "plain", "int answer(void) { return 42; }") else { return };
     let error = load_library(&plain).unwrap_err();
     assert!(matches!(&error, LoadError::NoPlugin { stem, .. } if stem == "plain"), "{error}");
 
     // Only the four bytes of `abi` are there: whoever read on would leave the object.
-    let Some(other) = compile("other", "const unsigned ai_monitor_plugin_v1 = 99;") else { return };
+    let Some(other) = compile(folder.path(), "other", "const unsigned ai_monitor_plugin_v1 = 99;") else { return };
     let error = load_library(&other).unwrap_err();
     assert!(matches!(error, LoadError::Table { source: TableError::OtherAbi { found: 99 }, .. }), "{error}");
 
     let Some(odd) = compile(
+        folder.path(),
         "odd",
         r#"#include <stdint.h>
            #include <stddef.h>
