@@ -105,6 +105,9 @@ function updateNode(old, wanted) {
   for (const { name, value } of wanted.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  if (old.hasAttribute("data-own")) return;
+  // A field's attribute is only what it began with; what the user types in it is left alone.
+  if (old instanceof HTMLInputElement && old !== document.activeElement && old.value !== (wanted.getAttribute("value") ?? "")) {
+    old.value = wanted.getAttribute("value") ?? "";
+  }
   updateChildren(old, wanted);
 }

@@ -56,6 +56,7 @@ const ICONS = {
   barred: [RING, line("M3.5 12.5l9-9")],
   ring: [RING],
   theme: [["circle", { cx: 8, cy: 8, r: 6.5, ...LINE }], solid("M8 1.5a6.5 6.5 0 0 1 0 13z")],
+  close: [line("M3.5 3.5l9 9M12.5 3.5l-9 9")],
   copy: [line("M5.5 5.5h8v8h-8zM3 10.5h-.5v-8h8V3")],
 };
 

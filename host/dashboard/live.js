@@ -11,7 +11,10 @@ const POLL_S = 30;
 const SILENCE_MS = 40_000;
 
 export class Live {
-  /** @param {(snapshot: Snapshot) => void} onSnapshot @param {() => void} onLink the connection's state changed */
+  /**
+   * @param {(snapshot: Snapshot, again: boolean) => void} onSnapshot `again`: after the connection was lost
+   * @param {() => void} onLink the connection's state changed
+   */
   constructor(onSnapshot, onLink) {
     this.onSnapshot = onSnapshot;
     this.onLink = onLink;
@@ -96,10 +99,11 @@ export class Live {
     clearTimeout(this.timer);
     try {
       const answer = await get("/targets");
+      const again = this.link === "lost";
       this.failures = 0;
       this.seenAt = Date.now();
       this.become(this.events ? "live" : "polling");
-      this.onSnapshot(answer.data);
+      this.onSnapshot(answer.data, again);
       if (!this.events) this.later(POLL_S);
     } catch {
       this.close();

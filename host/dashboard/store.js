@@ -14,17 +14,25 @@ export const store = {
   incident: null,
   /** @type {{monitor: string[], recovery: string[], error: string|null}|null} */
   logs: null,
-  /** What was done or failed; each stays until it is closed. @type {{id: number, tone: string, text: string, lines: string[]}[]} */
+  /** What was done or failed. @type {{id: number, tone: string, text: string, lines: string[]}[]} */
   messages: [],
   /** A call is under way: its buttons wait. @type {Set<string>} */
   busy: new Set(),
 };
 
 let nextMessage = 1;
+/** How long good news stands; bad news stays until it is closed. */
+const READ_MS = 10_000;
 
 /** @param {string} tone @param {string} text @param {string[]} [lines] */
 export function tell(tone, text, lines = []) {
-  store.messages = [...store.messages.slice(-4), { id: nextMessage++, tone, text, lines }];
+  const id = nextMessage++;
+  store.messages = [...store.messages.slice(-4), { id, tone, text, lines }];
+  if (tone !== "good") return;
+  setTimeout(() => {
+    store.messages = store.messages.filter((message) => message.id !== id);
+    document.dispatchEvent(new Event("store"));
+  }, READ_MS);
 }
 
 /** May buttons that change something be pressed? */

@@ -83,7 +83,10 @@
  * @property {string|null} reason
  */
 
-/** @typedef {{at: string, kind: string, text: string, details: string[]}} StoryLine */
+/**
+ * One line of a story. An empty kind belongs to the line above.
+ * @typedef {{at: string, kind: string, text: string, line: string|null}} StoryLine
+ */
 
 /** @typedef {"connecting"|"live"|"polling"|"lost"} Link */
 
