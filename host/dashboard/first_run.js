@@ -30,11 +30,11 @@ export function firstRun(snapshot) {
         ),
       ),
     ),
-    found.length > 0 && panel("Found", h("ul", { class: "rows" }, found.map(row))),
+    found.length > 0 && panel("Found", h("ul", { class: "rows found" }, found.map(row))),
     snapshot.looked_at.length > 0 &&
       panel("Where it looks", h("p", { class: "body quiet" }, `${list(snapshot.looked_at)}, again every 30 s.`)),
     panel(
-      "Let them be mended",
+      found.length ? "Let them be mended" : "A configuration to begin with",
       h(
         "div",
         { class: "body grow" },

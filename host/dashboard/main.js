@@ -63,11 +63,11 @@ function differences(before, now) {
 
 /** @param {string} href */
 function go(href) {
-  const before = viewFor(location).name;
+  const before = viewFor(location);
   history.pushState(null, "", href);
   drawNow();
   load();
-  if (viewFor(location).name !== before) {
+  if (viewFor(location) !== before) {
     main.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
@@ -124,7 +124,10 @@ setInterval(() => {
 }, 1000);
 
 store.live = new Live((snapshot, again) => {
-  if (again && store.snapshot) tell("good", `Connected again. ${plural(differences(store.snapshot, snapshot), "target")} changed.`);
+  if (again && store.snapshot) {
+    const changed = differences(store.snapshot, snapshot);
+    tell("good", changed ? `Connected again. ${plural(changed, "target")} changed.` : "Connected again. Nothing changed.");
+  }
   store.snapshot = snapshot;
   load();
 }, draw);

@@ -62,7 +62,7 @@ export function heading(snapshot) {
       h(
         "p",
         { class: "sub" },
-        watched.length > 0 && serving < watched.length ? `${serving} of ${watched.length} watched targets serve. ` : null,
+        snapshot.monitoring_active && serving < watched.length ? `${serving} of ${watched.length} watched targets serve. ` : null,
         ...(newest ? ["Checked ", ago(newest), " ago."] : ["Not checked yet."]),
         ...lastIncident(),
       ),
@@ -96,11 +96,11 @@ function counts(snapshot, query) {
   const entry = (/** @type {string} */ id, /** @type {number} */ n, /** @type {import("./dom.js").Child} */ label, /** @type {string} */ tone) =>
     link(
       id ? `/ai-monitor?state=${id}` : "/ai-monitor",
-      { class: `count ${tone} ${n === 0 ? "none" : ""}`, "aria-current": chosen === id ? "true" : null },
+      { class: `count ${tone} ${id} ${n === 0 ? "none" : ""}`, "aria-current": chosen === id ? "true" : null },
       h("b", null, String(n)),
       h("span", { class: "label" }, label),
     );
-  const groups = GROUPS.filter((group) => counted[group.id] > 0 || ["online", "healing", "offline"].includes(group.id));
+  const groups = GROUPS.filter((group) => counted[group.id] > 0 || group.id !== "unknown");
   const total = snapshot.targets.length - counted.off;
   return h(
     "nav",

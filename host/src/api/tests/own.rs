@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
-use super::{fake::Server, wire::call};
-use crate::monitor::view::Snapshot;
+use super::{
+    fake::{AT, Server},
+    wire::call,
+};
+use crate::{
+    health::fault::{Fault, FaultClass},
+    journal::record::{Ended, IncidentId, Record},
+    monitor::{handle::Handle, view::Snapshot},
+};
 
 #[tokio::test]
 async fn targets_is_the_whole_snapshot() {
@@ -19,6 +28,63 @@ async fn targets_is_the_whole_snapshot() {
     let read: Snapshot = serde_json::from_value(reply["data"].clone()).unwrap();
     assert_eq!(read.targets.len(), server.monitor.snapshot_now().targets.len());
     assert_eq!(reply["data"]["targets"][0]["state"], "online");
+}
+
+fn opened(class: FaultClass) -> Record {
+    let evidence = json!({
+        "since": AT, "failures": 2, "depth": "liveness", "lines": [{ "from": "liveness", "text": "refused" }],
+    });
+    Record::Opened {
+        fault: Fault { class, model: None, evidence: serde_json::from_value(evidence).unwrap() },
+        policy: "default".into(),
+        sources: Vec::new(),
+        settings: json!({}),
+        incident: json!({}),
+        boot: "boot".into(),
+        debug: false,
+        by_person: false,
+    }
+}
+
+/// One healed incident of `ollama`, one open of `coder`.
+fn two_incidents(server: &Server) -> (IncidentId, IncidentId) {
+    let journal = server.monitor.journal();
+    let at: Timestamp = AT.parse().unwrap();
+    let healed = journal.open_incident("ollama", at, &opened(FaultClass::Stalled), &[]).unwrap();
+    let ended = Record::Ended { ended: Ended::Healed, reason: "a token came".into(), by: Some("reload".into()) };
+    journal.append(healed, at, &ended).unwrap();
+    let open = journal.open_incident("coder", at, &opened(FaultClass::Dead), &[]).unwrap();
+    (healed, open)
+}
+
+async fn ids(server: &Server, query: &str) -> Vec<i64> {
+    let reply = call(server, "GET", &format!("/api/ai-monitor/incidents{query}"), "").await.json();
+    assert_eq!(reply["status"], "success");
+    reply["incidents"].as_array().unwrap().iter().map(|row| row["id"].as_i64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn incidents_are_listed_newest_first() {
+    let server = Server::start().await;
+    assert_eq!(ids(&server, "").await, [0; 0]);
+    let (healed, open) = two_incidents(&server);
+    assert_eq!(ids(&server, "").await, [open, healed]);
+    assert_eq!(ids(&server, "?limit=1").await, [open]);
+    assert_eq!(ids(&server, "?target=ollama").await, [healed]);
+    assert_eq!(ids(&server, "?target=nobody").await, [0; 0]);
+}
+
+#[tokio::test]
+async fn an_incident_comes_with_its_story() {
+    let server = Server::start().await;
+    let (healed, _) = two_incidents(&server);
+    let reply = call(&server, "GET", &format!("/api/ai-monitor/incidents/{healed}"), "").await.json();
+    assert_eq!(reply["incident"]["target"], "ollama");
+    assert_eq!((&reply["incident"]["class"], &reply["incident"]["by"]), (&json!("stalled"), &json!("reload")));
+    let story = reply["story"].as_array().unwrap();
+    assert_eq!(story[0]["kind"], "stalled");
+    assert!(story.last().unwrap()["text"].as_str().unwrap().contains("reload"), "{reply}");
+    assert_eq!(reply["text"], format!("the story of #{healed}"));
 }
 
 #[tokio::test]
