@@ -9,6 +9,9 @@ import { bytes, list, plural } from "./words.js";
 /** @typedef {import("./types.js").Target} Target */
 /** @typedef {import("./types.js").Snapshot} Snapshot */
 
+/** No configuration file, and nothing that was configured otherwise. @param {Snapshot} snapshot */
+export const isFirstRun = (snapshot) => !snapshot.config_file && snapshot.targets.every((target) => target.found);
+
 /** @param {Snapshot} snapshot */
 export function firstRun(snapshot) {
   const found = [...snapshot.targets].sort(byTrouble);

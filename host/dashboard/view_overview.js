@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { card } from "./card.js";
 import { h } from "./dom.js";
-import { firstRun } from "./first_run.js";
+import { firstRun, isFirstRun } from "./first_run.js";
 import { icon } from "./icons.js";
 import { ago, button, everySeconds, link, panel, stateOf } from "./parts.js";
 import { GROUPS, byTrouble, count, groupOf, isDown } from "./states.js";
@@ -19,7 +19,7 @@ export const overview = {
   title: () => "Overview",
   draw: (store, at) => {
     if (!store.snapshot) return shapes();
-    if (!store.snapshot.config_file) return firstRun(store.snapshot);
+    if (isFirstRun(store.snapshot)) return firstRun(store.snapshot);
     const query = new URLSearchParams(at.search);
     return [
       heading(store.snapshot),

@@ -170,3 +170,29 @@ async fn the_end_waits_for_nobody_who_only_listens() {
     assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
     assert!(TcpStream::connect(server.addr).await.is_err());
 }
+
+#[tokio::test]
+async fn the_end_lets_an_answer_be_finished_but_not_for_long() {
+    for finishes in [true, false] {
+        let limits = Limits { end_timeout: SHORT, ..Limits::default() };
+        let mut server = Server::with(FakeMonitor::new(usual()), limits).await;
+        server.monitor.let_go.send_replace(false);
+        let head = format!("POST /api/ai-monitor/heal-now HTTP/1.1\r\nHost: {}\r\n\r\n", server.addr);
+        let mut stream = TcpStream::connect(server.addr).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        server.monitor.begun.subscribe().wait_for(|begun| *begun == 3).await.unwrap();
+        server.shutdown.cancel();
+        server.monitor.let_go.send_replace(finishes);
+        let ended = timeout(Duration::from_secs(10), &mut server.serving).await;
+        ended.expect("it did not end").unwrap().unwrap();
+        assert_eq!(until_closed(&mut stream).await.map(|reply| reply.status), finishes.then_some(200));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_idles_between_two_calls_is_closed() {
+    let limits = Limits { head_timeout: SHORT, ..Limits::default() };
+    let server = Server::with(FakeMonitor::new(usual()), limits).await;
+    let head = format!("GET /api/health HTTP/1.1\r\nHost: {}\r\n\r\n", server.addr);
+    assert_eq!(send(&server, head.as_bytes()).await.map(|reply| reply.status), Some(200));
+}

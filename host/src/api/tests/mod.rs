@@ -1,5 +1,6 @@
 //! The API over real HTTP at 127.0.0.1, in front of a monitor that is not real.
 
+mod browser;
 mod contract;
 mod fake;
 mod gate;
