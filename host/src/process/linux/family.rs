@@ -1,0 +1,83 @@
+//! Who descends from whom, asked of the kernel for one process at a time.
+
+use std::{collections::BTreeSet, path::Path, sync::OnceLock};
+
+use super::proc::{Folder, Stat, all, describe, pids, read_short};
+use crate::{
+    health::signals::{ProcessId, RunState},
+    process::{Process, gather},
+};
+
+/// See [`crate::process::refresh`].
+pub fn refresh(root: ProcessId, known: &[ProcessId]) -> Vec<Process> {
+    if !lists_children() {
+        return all().map(|all| gather(&all, root, known)).unwrap_or_default();
+    }
+    let mut found: Vec<Process> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for start in std::iter::once(&root).chain(known) {
+        // What the process must be to belong here: this very one, or a child of the one above.
+        let mut waiting = vec![(start.pid, Meant::Exactly(*start))];
+        while let Some((pid, meant)) = waiting.pop() {
+            if seen.contains(&pid) {
+                continue;
+            }
+            let Ok(folder) = Folder::open(pid) else { continue };
+            let Some(stat) = folder.stat(pid).filter(|s| s.state != RunState::Zombie && meant.is(s)) else { continue };
+            seen.insert(pid);
+            waiting.extend(children(&folder, &stat).into_iter().map(|child| (child, Meant::ChildOf(pid))));
+            found.push(describe(&folder, stat));
+        }
+    }
+    found
+}
+
+enum Meant {
+    Exactly(ProcessId),
+    ChildOf(u32),
+}
+
+impl Meant {
+    fn is(&self, stat: &Stat) -> bool {
+        match self {
+            Meant::Exactly(id) => stat.id == *id,
+            Meant::ChildOf(parent) => stat.parent == Some(*parent),
+        }
+    }
+}
+
+/// Each thread has a list of the children that it forked.
+fn children(folder: &Folder, stat: &Stat) -> Vec<u32> {
+    let threads = match stat.threads {
+        0 | 1 => vec![stat.id.pid.to_string().into_bytes()],
+        _ => folder.list("task").unwrap_or_default(),
+    };
+    let lists = threads.iter().filter_map(|t| folder.read(&format!("task/{}/children", str::from_utf8(t).ok()?)).ok());
+    lists
+        .flat_map(|list| {
+            let text = String::from_utf8_lossy(&list);
+            text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
+        })
+        .collect()
+}
+
+/// Kernels built without `CONFIG_PROC_CHILDREN` have no such lists.
+fn lists_children() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let own = std::process::id();
+        Path::new(&format!("/proc/{own}/task/{own}/children")).exists()
+    })
+}
+
+/// All living processes of the session that `leader` opened, without itself. The number of a session is not given to a
+/// new process while one member lives, so this also finds the orphans of a leader that is gone.
+pub fn session_members(leader: ProcessId) -> Vec<ProcessId> {
+    let Ok(pids) = pids() else { return Vec::new() };
+    pids.into_iter()
+        .filter_map(|pid| Stat::parse(pid, &read_short(&format!("/proc/{pid}/stat"))?))
+        .filter(|s| s.state != RunState::Zombie && s.session == leader.pid)
+        .filter(|s| s.id.start >= leader.start && s.id != leader)
+        .map(|s| s.id)
+        .collect()
+}
