@@ -1,7 +1,7 @@
 //! The HTTP server: v4.3's calls and this project's own, one file per resource, behind one gate.
 //!
 //! A request passes, in this order: the listener's limits ([`serve`]), the security headers and the catch for panics
-//! ([`shell`]), the [`gate`] (host, origin), and only then the routes.
+//! (`shell`), the `gate` (host, origin), and only then the routes.
 
 mod config;
 mod control;
