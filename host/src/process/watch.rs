@@ -1,0 +1,413 @@
+//! What is known of one target's processes: its root, its tree, who holds its port, and whose it is.
+//!
+//! A process is the target's when it holds the target's port and is of the configured command's executable or of an
+//! exact name in the manifest, or when it answers there as the backend; never by a substring, never without its start
+//! time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use ai_monitor_plugin_api::{
+    event::{self, Role},
+    manifest::ProcessSpec,
+};
+
+use super::{Holder, Process};
+use crate::health::signals::{Owner, PortHolder, ProcessId, RunState, TreeProcess};
+
+/// What does not change while the target is watched.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The addresses that the URL may mean; empty: it is not on this machine.
+    pub addresses: Vec<SocketAddr>,
+    pub command: Option<Vec<String>>,
+    pub spec: ProcessSpec,
+}
+
+/// One target's processes.
+#[derive(Debug)]
+pub struct Watch {
+    wanted: Wanted,
+    root: Option<Process>,
+    /// Did this monitor (now or in an earlier life) start the root?
+    started: BTreeSet<ProcessId>,
+    /// Every process that was once seen in this target's tree.
+    seen: BTreeMap<ProcessId, SeenProcess>,
+    owner: Owner,
+    /// Holds the port, is not of the target by its executable, and may still answer as it.
+    stranger: Option<Process>,
+}
+
+/// A process once seen in the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenProcess {
+    pub role: Role,
+    pub exe: Option<PathBuf>,
+}
+
+/// What one refresh found.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Root first; leftovers of a root that is gone, too. `None`: not known.
+    pub tree: Option<Vec<TreeProcess>>,
+    pub port: PortHolder,
+    pub owner: Owner,
+    /// Ids that were not in the tree before.
+    pub new: Vec<ProcessId>,
+    /// The root is another process than before.
+    pub new_root: bool,
+}
+
+impl Watch {
+    pub fn new(wanted: Wanted) -> Watch {
+        let owner = match (&wanted.command, wanted.addresses.is_empty()) {
+            (_, true) => Owner::None,
+            (Some(_), false) => Owner::Command,
+            (None, false) => Owner::Found,
+        };
+        Watch { wanted, root: None, started: BTreeSet::new(), seen: BTreeMap::new(), owner, stranger: None }
+    }
+
+    pub fn is_remote(&self) -> bool {
+        self.wanted.addresses.is_empty()
+    }
+
+    pub fn root(&self) -> Option<&Process> {
+        self.root.as_ref()
+    }
+
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    pub fn stranger(&self) -> Option<&Process> {
+        self.stranger.as_ref()
+    }
+
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// A process that this monitor started, now or in an earlier life: it becomes the root.
+    pub fn started(&mut self, id: ProcessId) {
+        self.started.insert(id);
+        if let Some(process) = super::find(id.pid).filter(|p| p.id == id) {
+            self.adopt(process);
+        }
+    }
+
+    /// Processes that an earlier life of this monitor saw in the tree.
+    pub fn remember(&mut self, ids: impl IntoIterator<Item = (ProcessId, SeenProcess)>) {
+        self.seen.extend(ids);
+    }
+
+    /// From now on this is the target's process.
+    pub fn adopt(&mut self, process: Process) {
+        self.seen.insert(process.id, SeenProcess { role: Role::Main, exe: process.exe.clone() });
+        self.stranger = None;
+        self.root = Some(process);
+    }
+
+    /// Processes of the tree (or left behind by it) that live now, root first.
+    pub fn members(&self) -> Vec<ProcessId> {
+        let root = self.root.as_ref().map(|r| r.id);
+        root.into_iter().chain(self.seen.keys().copied().filter(|id| Some(*id) != root)).collect()
+    }
+
+    pub fn seen(&self, id: ProcessId) -> Option<&SeenProcess> {
+        self.seen.get(&id)
+    }
+
+    /// Looks at the processes and the port. With `port`, the holder is asked even while the root lives.
+    pub fn refresh(&mut self, port: bool) -> Seen {
+        if self.is_remote() {
+            return Seen {
+                tree: None,
+                port: PortHolder::Unknown,
+                owner: Owner::None,
+                new: Vec::new(),
+                new_root: false,
+            };
+        }
+        let before = self.root.as_ref().map(|r| r.id);
+        let mut holder = None;
+        if !before.is_some_and(super::is_alive) {
+            self.root = None;
+            self.find_root(&mut holder);
+        }
+        let root = self.root.as_ref().map(|r| r.id);
+        let new_root = root.is_some() && root != before;
+        if new_root || root.is_none() {
+            self.owner = self.whose();
+        }
+        let (tree, new) = self.tree();
+        let port = self.port_view(holder, port, &tree);
+        let known = !(tree.is_empty() && self.owner == Owner::NotPermitted);
+        Seen { tree: known.then_some(tree), port, owner: self.owner.clone(), new, new_root }
+    }
+
+    /// The process behind the target: the holder of its port, or one that runs exactly the configured command.
+    fn find_root(&mut self, holder_out: &mut Option<Holder>) {
+        self.stranger = None;
+        self.owner = Owner::Found;
+        let holder = self.ask_holder();
+        match &holder {
+            Holder::Known(process) => {
+                let top = self.top_of(process.as_ref());
+                if self.is_main(&top) {
+                    self.adopt(top);
+                } else if !self.seen.contains_key(&process.id) {
+                    self.stranger = Some(process.as_ref().clone());
+                }
+            }
+            Holder::NotPermitted => {}
+            Holder::Nobody => {
+                if let Some(process) = self.not_listening_yet() {
+                    self.adopt(process);
+                }
+            }
+        }
+        if matches!(holder, Holder::NotPermitted) {
+            self.owner = Owner::NotPermitted;
+        }
+        *holder_out = Some(holder);
+    }
+
+    fn ask_holder(&self) -> Holder {
+        self.ask_holder_near(&[])
+    }
+
+    fn ask_holder_near(&self, near: &[ProcessId]) -> Holder {
+        let mut not_permitted = false;
+        for address in &self.wanted.addresses {
+            match super::holder_near(*address, near) {
+                known @ Holder::Known(_) => return known,
+                Holder::NotPermitted => not_permitted = true,
+                Holder::Nobody => {}
+            }
+        }
+        if not_permitted { Holder::NotPermitted } else { Holder::Nobody }
+    }
+
+    /// The topmost ancestor of the same executable: forked workers share their parent's socket.
+    fn top_of(&self, process: &Process) -> Process {
+        let mut top = process.clone();
+        while let Some(parent) = top.parent.and_then(super::find) {
+            if parent.exe.is_none() || parent.exe != process.exe || !self.is_main(&parent) {
+                break;
+            }
+            top = parent;
+        }
+        top
+    }
+
+    /// Of the configured command's executable, or of an exact name of the manifest.
+    fn is_main(&self, process: &Process) -> bool {
+        let program = self.wanted.command.as_deref().and_then(super::Program::of);
+        program.is_some_and(|p| p.is_run_by(process)) || super::role(process, &self.wanted.spec, false) == Role::Main
+    }
+
+    /// A start under way (ours before a crash, or the user's): exactly the configured command, not listening yet.
+    fn not_listening_yet(&self) -> Option<Process> {
+        let command = self.wanted.command.as_deref()?;
+        let arguments = command.get(1..).unwrap_or_default();
+        let program = super::Program::of(command)?;
+        let all = super::all().ok()?;
+        let mut matching = all
+            .into_iter()
+            .filter(|p| p.state != RunState::Zombie && p.args.ends_with(arguments) && program.is_run_by(p));
+        let found = matching.next()?;
+        // Two of them: which is ours cannot be told, so neither is touched.
+        if matching.next().is_some() && !self.started.contains(&found.id) { None } else { Some(found) }
+    }
+
+    fn whose(&self) -> Owner {
+        let Some(root) = &self.root else {
+            return match (&self.wanted.command, &self.owner) {
+                (_, Owner::NotPermitted) => Owner::NotPermitted,
+                (Some(_), _) => Owner::Command,
+                (None, _) => Owner::Found,
+            };
+        };
+        let started = self.started.contains(&root.id);
+        let all = super::all().unwrap_or_default();
+        super::owner(root, &all, started, self.wanted.command.as_deref(), &self.wanted.spec.main)
+    }
+
+    /// The living processes: the tree below the root, and what an earlier root left behind.
+    fn tree(&mut self) -> (Vec<TreeProcess>, Vec<ProcessId>) {
+        let mut members = Vec::new();
+        if let Some(root) = &self.root {
+            // Under a living root a leftover of an older one is no part of the tree; `reap` finds it by `members`.
+            members = super::refresh(root.id, &[]);
+        }
+        let mut new = Vec::new();
+        let root = self.root.as_ref().map(|r| r.id);
+        for process in &members {
+            let role = self.role_of(process, root);
+            if self.seen.insert(process.id, SeenProcess { role, exe: process.exe.clone() }).is_none() {
+                new.push(process.id);
+            }
+        }
+        let in_tree: BTreeSet<ProcessId> = members.iter().map(|p| p.id).collect();
+        let mut leftovers = Vec::new();
+        self.seen.retain(|id, _| {
+            if in_tree.contains(id) {
+                return true;
+            }
+            match super::find(id.pid).filter(|p| p.id == *id && p.state != RunState::Zombie) {
+                Some(process) => {
+                    leftovers.push(process);
+                    true
+                }
+                None => false,
+            }
+        });
+        if root.is_none() {
+            members.extend(leftovers);
+        }
+        let mut ports = super::ports_of(&members.iter().map(|p| p.id).collect::<Vec<_>>());
+        let tree = members
+            .iter()
+            .enumerate()
+            .map(|(index, p)| TreeProcess {
+                id: p.id,
+                parent: p.parent,
+                role: self.role_of(p, root),
+                exe: p.name.clone(),
+                state: p.state,
+                cpu: p.cpu,
+                read_bytes: p.read_bytes,
+                memory_bytes: p.memory_bytes,
+                ports: own_ports(ports.remove(&p.id).unwrap_or_default()),
+                session_id: index.to_string(),
+            })
+            .collect();
+        (tree, new)
+    }
+
+    fn role_of(&self, process: &Process, root: Option<ProcessId>) -> Role {
+        if Some(process.id) == root {
+            return Role::Main;
+        }
+        match self.seen.get(&process.id) {
+            Some(seen) if root.is_none() => seen.role,
+            _ => super::role(process, &self.wanted.spec, true),
+        }
+    }
+
+    fn port_view(&self, holder: Option<Holder>, ask: bool, tree: &[TreeProcess]) -> PortHolder {
+        if holder.is_none() && !ask {
+            return if self.root.is_some() { PortHolder::Target } else { PortHolder::Unknown };
+        }
+        let near: Vec<ProcessId> = tree.iter().map(|t| t.id).collect();
+        match holder.unwrap_or_else(|| self.ask_holder_near(&near)) {
+            Holder::Nobody => PortHolder::Nobody,
+            Holder::NotPermitted => PortHolder::Unknown,
+            Holder::Known(p) => {
+                if self.root.is_some() && tree.iter().any(|t| t.id == p.id) {
+                    return PortHolder::Target;
+                }
+                let all = super::all().unwrap_or_default();
+                let owner = super::owner(&p, &all, false, self.wanted.command.as_deref(), &self.wanted.spec.main);
+                PortHolder::Other {
+                    id: p.id,
+                    supervisor: match owner {
+                        Owner::Unit(name) | Owner::Container(name) | Owner::Service(name) => Some(name),
+                        _ => None,
+                    },
+                    forwarder: super::is_forwarder(&p),
+                    ours: self.seen.contains_key(&p.id),
+                    name: p.name.clone(),
+                }
+            }
+        }
+    }
+
+    /// The processes as sessions see them, and the addresses that they may reach.
+    pub fn for_sessions(&self, tree: &[TreeProcess]) -> (Vec<event::Process>, BTreeMap<String, SocketAddr>) {
+        let ids: BTreeMap<u32, &str> = tree.iter().map(|p| (p.id.pid, p.session_id.as_str())).collect();
+        let mut addresses = BTreeMap::new();
+        let processes = tree
+            .iter()
+            .map(|p| {
+                let mut own = Vec::new();
+                for port in &p.ports {
+                    let name = format!("{}/{port}", p.session_id);
+                    addresses.insert(name.clone(), SocketAddr::from(([127, 0, 0, 1], *port)));
+                    own.push(name);
+                }
+                event::Process {
+                    id: p.session_id.clone(),
+                    parent: p.parent.and_then(|pid| ids.get(&pid)).map(|s| (*s).to_owned()),
+                    role: p.role,
+                    exe: p.exe.clone(),
+                    args: super::find(p.id.pid).filter(|f| f.id == p.id).map(|f| mask(&f.args)).unwrap_or_default(),
+                    addresses: own,
+                }
+            })
+            .collect();
+        (processes, addresses)
+    }
+}
+
+/// How long it has lived, where the system tells its start in a way that can be compared with now.
+#[cfg(target_os = "linux")]
+pub fn uptime(id: ProcessId) -> Option<std::time::Duration> {
+    let since_boot: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
+    let started = id.start as f64 / rustix::param::clock_ticks_per_second() as f64;
+    std::time::Duration::try_from_secs_f64(since_boot - started).ok()
+}
+
+/// How long it has lived, where the system tells its start in a way that can be compared with now.
+#[cfg(not(target_os = "linux"))]
+pub fn uptime(_id: ProcessId) -> Option<std::time::Duration> {
+    None
+}
+
+fn own_ports(addresses: Vec<SocketAddr>) -> Vec<u16> {
+    let mut ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// Arguments without secrets: what follows or is set by a name that sounds like a key is masked.
+fn mask(args: &[String]) -> Vec<String> {
+    let secret = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        ["key", "token", "secret", "password", "auth"].iter().any(|word| name.contains(word))
+    };
+    let mut masked = Vec::with_capacity(args.len());
+    let mut hide_next = false;
+    for arg in args {
+        if std::mem::take(&mut hide_next) && !arg.starts_with('-') {
+            masked.push("***".to_owned());
+            continue;
+        }
+        match arg.split_once('=') {
+            Some((name, _)) if secret(name) => masked.push(format!("{name}=***")),
+            None if arg.starts_with('-') && secret(arg) => {
+                hide_next = true;
+                masked.push(arg.clone());
+            }
+            _ => masked.push(arg.clone()),
+        }
+    }
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mask;
+
+    #[test]
+    fn secrets_in_arguments_are_masked() {
+        let args = ["--api-key", "s3cret", "--port", "80", "--token=abc", "--api-key-file"];
+        let masked = mask(&args.map(str::to_owned));
+        assert_eq!(masked, ["--api-key", "***", "--port", "80", "--token=***", "--api-key-file"]);
+    }
+}
