@@ -44,7 +44,7 @@ impl Look {
         if let Some(failed) = records().find(|r| is_failure(r)) {
             return Said::Failed(failed);
         }
-        records().last().map_or(Said::Nothing, Said::Ok)
+        records().next_back().map_or(Said::Nothing, Said::Ok)
     }
 
     /// Did the plugin itself fail in every session of this look? Then nothing could be inspected.

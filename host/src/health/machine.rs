@@ -241,7 +241,8 @@ impl Health {
 
     fn notice_processes(&mut self, look: &Look) {
         let Some(tree) = &look.signals.tree else { return };
-        let root = tree.iter().find(|p| p.role == Role::Main || p.parent.is_none()).or(tree.first()).map(|p| p.id);
+        // Leftovers alone have no root: they are no new server.
+        let root = tree.iter().find(|p| p.role == Role::Main).map(|p| p.id);
         if root.is_some() && self.root.is_some() && root != self.root {
             // Another process: what the old one was counts for nothing.
             self.ready = false;

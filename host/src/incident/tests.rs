@@ -163,10 +163,12 @@ impl Stage {
         panic!("it never ends: {:?}", self.done);
     }
 
-    fn refusals(&self) -> Vec<&str> {
-        let refused = |r| match r {
-            &Record::Guard { ref guard, ref did, .. } if did == "refused" => Some(guard.as_str()),
-            _ => None,
+    fn refusals(&self) -> Vec<String> {
+        let refused = |r: &'_ Record| -> Option<String> {
+            match r {
+                Record::Guard { guard, did, .. } if did == "refused" => Some(guard.clone()),
+                _ => None,
+            }
         };
         self.log.iter().filter_map(refused).collect()
     }
