@@ -33,7 +33,7 @@ pub fn read(layers: &Layers<'_>) -> HealSettings {
         backoff_max: layers.duration("backoff_max", Duration::ZERO..=DAY).unwrap_or(base.backoff_max),
         steady: layers.duration("steady", Duration::ZERO..=DAY).unwrap_or(base.steady),
         auto,
-        ask: rung(layers, "ask").unwrap_or(auto),
+        ask: rung(layers, "ask").unwrap_or(Rung::Kill.max(auto)),
         allow: layers.texts("allow").unwrap_or_default(),
         escalate: layers.flag("escalate").unwrap_or(base.escalate),
         quiet: layers.duration("quiet", Duration::ZERO..=MONTH).unwrap_or(base.quiet),
@@ -94,11 +94,6 @@ fn check_rungs(layers: &Layers<'_>, settings: &HealSettings) {
         layers.problems.push(
             Problem::value(node, format!("`ask` is below `auto`, which is \"{auto}\""))
                 .help("acts up to `auto` go on unasked, so `ask` is `auto` or above"),
-        );
-    } else if settings.ask > settings.auto {
-        layers.problems.push(
-            Problem::value(node, "asking a person is known, but not built yet")
-                .help(format!("leave `ask` out: acts above `auto` (\"{auto}\") are then refused and told")),
         );
     }
 }

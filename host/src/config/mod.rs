@@ -70,6 +70,13 @@ pub fn load(flags: &Flags, registry: &Registry) -> Result<Config, ConfigError> {
     load_with(flags, &backends(registry))
 }
 
+/// The plugin's settings of a target that is found, not configured.
+pub fn default_settings(
+    manifest: &ai_monitor_plugin_api::manifest::Manifest,
+) -> serde_json::Map<String, serde_json::Value> {
+    schema::defaults(manifest.settings.as_ref())
+}
+
 /// Checks one file alone, without environment and flags.
 pub fn check(path: &Path, registry: &Registry) -> Result<Config, ConfigError> {
     let text = read_file(path)?;

@@ -8,6 +8,13 @@ use super::{
     tree::{Item, Node, Path, Table},
 };
 
+/// What a target without settings of its own gets: the defaults of the schema.
+pub fn defaults(schema: Option<&Value>) -> Map<String, Value> {
+    let properties = schema.and_then(|s| s.get("properties")).and_then(Value::as_object);
+    let with_default = |(key, schema): (&String, &Value)| Some((key.clone(), schema.get("default")?.clone()));
+    properties.into_iter().flatten().filter_map(with_default).collect()
+}
+
 /// Checks `[target.settings]` at `path` and gives it complete. Without a schema no key is allowed.
 pub fn fit(
     schema: Option<&Value>,

@@ -212,10 +212,13 @@ fn what_comes_later_is_said_to_be_known() {
     ] {
         assert!(reason(&with_target(text)).ends_with("is known, but not built yet"), "{text}");
     }
-    assert!(reason(&with_target("heal = { auto = \"stop\", ask = \"kill\" }")).contains("not built yet"));
+}
+
+#[test]
+fn what_may_be_done_unasked_is_never_more_than_what_a_person_may_be_asked() {
     assert!(reason(&with_target("heal = { ask = \"look\" }")).contains("`ask` is below `auto`"));
     let heal = &read(&with_target("heal = { auto = \"stop\" }")).unwrap().targets[0].heal;
-    assert_eq!((heal.auto, heal.ask), (Rung::Stop, Rung::Stop), "nobody can be asked yet");
+    assert_eq!((heal.auto, heal.ask), (Rung::Stop, Rung::Kill), "a person's own heal may go further");
 }
 
 #[test]
