@@ -45,7 +45,7 @@ end
 
 function heal.stalled(incident)
   act.cancel {}                            -- our own request may be what it hangs on
-  act.reload {}
+  act.reload { within = 5 }                -- an idle hung runner goes at once; one with a request in flight never does
   act.end_runner {}
   act.restart {}
 end

@@ -22,7 +22,7 @@ fn ladders_climb_from_the_least_harm() {
     for (class, result, expected) in [
         (FaultClass::Dead, "not_ready", &["reap", "start", "start"][..]),
         (FaultClass::Unresponsive, "survived", &["end_runner", "restart"]),
-        (FaultClass::Stalled, "nothing", &["cancel", "reload", "end_runner", "restart"]),
+        (FaultClass::Stalled, "nothing", &["cancel", "reload{within=5}", "end_runner", "restart"]),
         (FaultClass::FrontOnly, "failed", &["load", "reap", "restart"]),
         (FaultClass::StuckState, "nothing", &["end_runner", "restart"]),
         (FaultClass::PortConflict, "foreign", &["adopt", "hand_over", "reap", "start{other_port=true}"]),
