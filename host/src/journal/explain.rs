@@ -2,10 +2,13 @@
 
 use std::{fmt::Write, time::Duration};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::record::{Ended, Entry, IncidentRow, NonDecision, Record};
+use super::{
+    Journal,
+    record::{Ended, Entry, IncidentId, IncidentRow, NonDecision, Record},
+};
 use crate::{
     health::fault::Fault,
     incident::act::{ActCall, Outcome},
@@ -253,6 +256,20 @@ fn seconds(d: Duration) -> String {
         s => format!("{} min {} s", s / 60, s % 60),
     }
 }
+
+impl Journal {
+    /// The whole story of an incident as text, in the machine's zone; `None`: there is no such incident.
+    pub fn explain(&self, id: IncidentId) -> Option<String> {
+        let row = self.incident(id).ok().flatten()?;
+        let before = self.non_decisions(&row.target, row.opened - BEFORE, MOST_BEFORE);
+        let before: Vec<NonDecision> = before.into_iter().filter(|n| n.at <= row.opened).collect();
+        Some(text(&self.entries(id), &row, &before, &TimeZone::system()))
+    }
+}
+
+/// What was not done so long before an incident belongs to its story.
+const BEFORE: SignedDuration = SignedDuration::from_mins(10);
+const MOST_BEFORE: usize = 10;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,81 @@
+//! What all target tasks share.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tokio::sync::{Semaphore, watch};
+
+use super::board::Board;
+use crate::{
+    config::model::Config, journal::Journal, plugin::Registry, policy::PolicyStore, probe::http::Driver, time::Clock,
+};
+
+/// How many looks run at once, over all targets.
+const LOOKS_AT_ONCE: usize = 32;
+
+/// What a person switched, as the target tasks see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Monitoring as a whole (v4.3's start and stop).
+    pub monitoring: bool,
+    pub debug: bool,
+    /// Per target; one that is not named goes by the configuration.
+    pub enabled: BTreeMap<String, bool>,
+    /// Targets that the configuration no longer has.
+    pub removed: BTreeSet<String>,
+    pub shutting_down: bool,
+}
+
+impl Control {
+    /// Is this target looked at? `enabled`: by the configuration.
+    pub fn watches(&self, name: &str, enabled: bool) -> bool {
+        self.monitoring && self.is_enabled(name, enabled) && !self.removed.contains(name)
+    }
+
+    /// A person's switch wins over the configuration.
+    pub fn is_enabled(&self, name: &str, enabled: bool) -> bool {
+        self.enabled.get(name).copied().unwrap_or(enabled)
+    }
+
+    /// Why a target is not looked at, in words.
+    pub fn why_not(&self) -> &'static str {
+        if self.monitoring { "the target was disabled" } else { "monitoring was stopped" }
+    }
+}
+
+/// One per process.
+pub struct Core {
+    pub clock: Arc<dyn Clock>,
+    pub config: Config,
+    pub registry: Arc<Registry>,
+    pub driver: Driver,
+    pub journal: Arc<Journal>,
+    pub policies: PolicyStore,
+    pub board: Board,
+    pub control: watch::Sender<Control>,
+    /// Acts at a time on this machine.
+    pub turns: Arc<Semaphore>,
+    pub looks: Arc<Semaphore>,
+    /// Of the machine's boot: processes and open incidents of another one are gone.
+    pub boot: String,
+    pub data_dir: PathBuf,
+    pub config_path: PathBuf,
+    /// Our own API's address: never a target's.
+    pub listen: std::net::SocketAddr,
+}
+
+impl Core {
+    pub fn looks_at_once() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(LOOKS_AT_ONCE))
+    }
+
+    /// Where a started server's output goes.
+    pub fn output_of(&self, target: &str) -> PathBuf {
+        let safe: String =
+            target.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+        self.data_dir.join("logs").join("servers").join(format!("{safe}.log"))
+    }
+}

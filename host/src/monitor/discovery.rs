@@ -1,0 +1,85 @@
+//! Without a configuration file: what is found is watched at once, observed only and without inference, and every 30 s
+//! it is looked again.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{Monitor, core::Core};
+use crate::{
+    config::model::{ProcessConfig, Target},
+    probe::discover::{Discovery, Found, discover},
+};
+
+/// How often it looks again.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+impl Monitor {
+    /// Looks once; what is new becomes a target. Gives what was found and where it looked.
+    pub async fn discover(self: &Arc<Self>) -> Discovery {
+        let core = self.core();
+        let known = core.board.snapshot().targets.iter().map(|t| t.port).collect::<Vec<_>>();
+        let skip = known.into_iter().chain([core.listen.port()]);
+        let discovery = discover(&core.driver, &core.registry, &[], skip).await;
+        let looked_at = discovery.looked.iter().map(|l| l.address.to_string()).collect();
+        core.board.own(|own| own.looked_at = looked_at);
+        for found in &discovery.found {
+            if let Some(target) = self.target_of(found) {
+                tracing::info!("found {} at {}", target.name, target.url);
+                self.add(target, Duration::ZERO).await;
+            }
+        }
+        discovery
+    }
+
+    /// Looks again until the monitor ends.
+    pub async fn keep_discovering(self: Arc<Self>) {
+        let mut control = self.core().control.subscribe();
+        loop {
+            tokio::select! {
+                ended = control.wait_for(|c| c.shutting_down) => {
+                    drop(ended);
+                    return;
+                }
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            if watch::Receiver::borrow(&control).monitoring {
+                self.discover().await;
+            }
+        }
+    }
+
+    /// A found server as a target, unless it is one already.
+    fn target_of(&self, found: &Found) -> Option<Target> {
+        let core: &Core = self.core();
+        let identity = found.identity.as_ref()?;
+        let snapshot = core.board.snapshot();
+        let port = found.address.port();
+        if snapshot.targets.iter().any(|t| t.port == port) {
+            return None;
+        }
+        let taken = |name: &str| snapshot.targets.iter().any(|t| t.name == name);
+        let base = identity.variant.clone().unwrap_or_else(|| identity.backend.clone());
+        let name = if taken(&base) { format!("{base}-{port}") } else { base };
+        let defaults = &core.config.defaults;
+        let plugin = core.registry.get(&identity.backend)?;
+        Some(Target {
+            name,
+            backend: identity.backend.clone(),
+            url: found.url.clone(),
+            enabled: true,
+            tags: Vec::new(),
+            models: Vec::new(),
+            check_interval: defaults.check_interval,
+            timeout: defaults.timeout,
+            stall_after: defaults.stall_after,
+            policy: defaults.policy.clone(),
+            process: ProcessConfig::default(),
+            inference: None,
+            heal: defaults.heal.clone(),
+            settings: crate::config::default_settings(plugin.manifest()),
+            auth: None,
+            found: true,
+        })
+    }
+}

@@ -1,0 +1,257 @@
+//! One look at a target: refresh what is known of its processes, run the probes of a round, hand all to health.
+
+use std::time::Duration;
+
+use ai_monitor_plugin_api::{
+    event::{Depth, InferenceAsk, Outcome},
+    report::{Engine, Model},
+};
+use jiff::Timestamp;
+
+use super::target::TargetTask;
+use crate::{
+    health::{
+        look::{Look, Said},
+        machine::{Again, Verdict},
+        observation::{Identity, Observation, SessionEnd},
+        signals::{PortHolder, Signals, TreeProcess},
+    },
+    journal::record::Sample,
+    probe::{identify::identify, session::ProbeAsk},
+};
+
+/// A model is asked for so little that even a slow machine answers soon.
+const PROMPT: &str = "Say: ok";
+const MAX_TOKENS: u32 = 8;
+
+/// What a look is to do beside the round's own probes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wish {
+    pub infer: Option<Infer>,
+    /// Ask who holds the port, even while the server lives.
+    pub port: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Infer {
+    /// `None`: the first that is fit.
+    pub model: Option<String>,
+    pub scheduled: bool,
+}
+
+/// What stays known from the last looks, for views, policies and acts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub version: Option<String>,
+    pub variant: Option<String>,
+    pub identity: Option<Identity>,
+    pub models: Option<Vec<Model>>,
+    pub engines: Vec<Engine>,
+    pub tree: Vec<TreeProcess>,
+    pub last_check: Option<Timestamp>,
+    pub last_success: Option<Timestamp>,
+    /// ms
+    pub response_time: Option<f64>,
+    /// Bytes that the tree held when it was last well.
+    pub memory: u64,
+    /// Looks in a row that were judged foreign or malformed: identification is due.
+    pub strange: u32,
+    /// The models when it was last well: what must be there again.
+    pub well: Option<Vec<Model>>,
+}
+
+impl TargetTask {
+    /// One look, judged.
+    pub(super) async fn look(&mut self, wish: Wish) -> Verdict {
+        let Some(plugin) = self.plugin.clone() else { return self.without_plugin() };
+        let _turn = self.core.looks.clone().acquire_owned().await.ok();
+        let seen = self.watch.refresh(wish.port || self.trouble);
+        self.remember_processes(&seen.new);
+        let own_requests = self.client.open_requests();
+        let tree = seen.tree.clone();
+        let mut port = seen.port;
+        let mut owner = seen.owner;
+        let mut identity = None;
+        if seen.new_root {
+            self.known.identity = None;
+        }
+
+        let mut observations = Vec::new();
+        let liveness = self.probe(&plugin, Depth::Liveness, &tree, None).await;
+        let answered = answered(&liveness);
+        let odd = liveness.requests.iter().any(|r| matches!(r.outcome, Outcome::Foreign | Outcome::Malformed));
+        self.known.strange = if odd { self.known.strange + 1 } else { 0 };
+        observations.push(liveness);
+        if answered && (self.known.identity.is_none() || self.known.strange >= 2) {
+            identity = self.identify().await;
+        }
+        let mut alive = self.is_well(&observations);
+        // Who holds the port without being of the target by its file, and answers as it, is the target's process.
+        if alive
+            && identity.as_ref().or(self.known.identity.as_ref()).is_none_or(|i| i.backend == self.config.backend)
+            && let Some(stranger) = self.watch.stranger().cloned()
+        {
+            self.watch.adopt(stranger);
+            let seen = self.watch.refresh(false);
+            (port, owner) = (seen.port, seen.owner);
+        }
+        if alive {
+            for depth in [Depth::Readiness, Depth::Progress] {
+                if plugin.manifest().probes.contains_key(&depth) {
+                    observations.push(self.probe(&plugin, depth, &tree, None).await);
+                }
+            }
+            if let Some(infer) = wish.infer.filter(|_| plugin.manifest().probes.contains_key(&Depth::Inference)) {
+                observations.push(self.probe(&plugin, Depth::Inference, &tree, Some(infer)).await);
+            }
+        } else if port == PortHolder::Target {
+            // Silent, or gone since the refresh: the port tells.
+            let seen = self.watch.refresh(true);
+            (port, owner) = (seen.port, seen.owner);
+        }
+        alive &= true;
+
+        let look = Look {
+            now: self.core.clock.now(),
+            observations,
+            signals: Signals { tree, port, identity, own_requests, owner },
+        };
+        let verdict = self.health.look(&look);
+        self.trouble = !verdict.is_sound();
+        self.remember(&look, &verdict, alive);
+        self.arm_exit_events();
+        self.verdict = Some(verdict.clone());
+        verdict
+    }
+
+    fn without_plugin(&mut self) -> Verdict {
+        let verdict = Verdict {
+            state: crate::health::state::State::Unknown,
+            why: format!("there is no plugin named {}", self.config.backend),
+            fault: None,
+            suspect: None,
+            again: Again::AtInterval,
+            moving: None,
+            in_flight: false,
+        };
+        self.verdict = Some(verdict.clone());
+        verdict
+    }
+
+    fn is_well(&self, observations: &[Observation]) -> bool {
+        let look = Look {
+            now: self.core.clock.now(),
+            observations: observations.to_vec(),
+            signals: Signals {
+                tree: None,
+                port: PortHolder::Unknown,
+                identity: None,
+                own_requests: 0,
+                owner: self.watch.owner().clone(),
+            },
+        };
+        matches!(look.said(Depth::Liveness), Said::Ok(_))
+    }
+
+    /// One probe of this depth.
+    pub(super) async fn probe(
+        &self,
+        plugin: &crate::plugin::Plugin,
+        depth: Depth,
+        tree: &Option<Vec<TreeProcess>>,
+        infer: Option<Infer>,
+    ) -> Observation {
+        let (processes, addresses) = match tree {
+            Some(tree) => {
+                let (processes, addresses) = self.watch.for_sessions(tree);
+                (Some(processes), addresses)
+            }
+            None => (None, Default::default()),
+        };
+        let of_manifest = plugin
+            .manifest()
+            .probes
+            .get(&depth)
+            .map_or(Duration::from_secs(5), |p| Duration::from_millis(p.deadline_ms));
+        let deadline = match depth {
+            Depth::Liveness => self.config.timeout.unwrap_or(of_manifest),
+            Depth::Inference => self.config.inference.as_ref().and_then(|i| i.timeout).unwrap_or(of_manifest),
+            Depth::Readiness | Depth::Progress => of_manifest,
+        };
+        let inference = infer.map(|i| InferenceAsk {
+            model: i.model,
+            prompt: PROMPT.into(),
+            max_tokens: MAX_TOKENS,
+            scheduled: i.scheduled,
+        });
+        let ask = ProbeAsk {
+            depth,
+            inference,
+            deadline,
+            settings: self.config.settings.clone(),
+            variant: self.known.variant.clone(),
+            processes,
+            addresses,
+        };
+        self.client.probe(plugin, ask).await
+    }
+
+    /// Who answers here, by the rules of all plugins.
+    async fn identify(&mut self) -> Option<Identity> {
+        let identification = identify(&self.client, &self.core.registry).await;
+        let ours = identification.candidates.iter().find(|c| c.backend == self.config.backend).cloned();
+        let winner = identification.winner?;
+        // At the same confidence it is what it is configured as.
+        let identity = match &ours {
+            Some(ours) if ours.confidence >= winner.confidence => ours.clone(),
+            _ => winner,
+        };
+        let own_rules = ours.or((identity.backend == self.config.backend).then(|| identity.clone()));
+        self.known.variant = own_rules.and_then(|i| i.variant).or(identity.variant.clone());
+        self.known.identity = Some(identity.clone());
+        self.known.strange = 0;
+        Some(identity)
+    }
+
+    fn remember(&mut self, look: &Look, verdict: &Verdict, alive: bool) {
+        let known = &mut self.known;
+        known.last_check = Some(look.now.wall);
+        if let Some(version) = look.version() {
+            known.version = Some(version.to_owned());
+        }
+        if let Some(models) = look.models() {
+            known.models = Some(models.to_vec());
+        }
+        if let Some(engines) = look.engines() {
+            known.engines = engines.to_vec();
+        }
+        if let Some(tree) = &look.signals.tree {
+            known.tree = tree.clone();
+        }
+        let record = look.at(Depth::Liveness).and_then(|o| o.requests.first());
+        known.response_time = record.filter(|r| r.status.is_some()).map(|r| r.ms as f64);
+        if verdict.is_sound() {
+            known.last_success = Some(look.now.wall);
+            known.memory = known.tree.iter().filter_map(|p| p.memory_bytes).sum();
+            known.well = known.models.clone();
+            self.core.journal.mark_ready(&self.config.name, look.now.wall);
+        }
+        let text = (!verdict.is_sound()).then(|| verdict.why.clone());
+        for observation in &look.observations {
+            self.core.journal.sample(Sample {
+                target: self.config.name.clone(),
+                at: observation.at,
+                depth: observation.depth,
+                ok: alive && observation.requests.iter().all(|r| r.outcome == Outcome::Ok),
+                ms: observation.requests.last().map(|r| r.ms),
+                state: verdict.state.as_str().into(),
+                text: text.clone(),
+            });
+        }
+    }
+}
+
+/// Did anything answer with a status?
+fn answered(observation: &Observation) -> bool {
+    observation.end == SessionEnd::Report && observation.requests.iter().any(|r| r.status.is_some())
+}

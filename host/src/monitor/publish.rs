@@ -1,0 +1,147 @@
+//! The target in words: the view that page, API, command line and log share.
+
+use super::{target::TargetTask, view::TargetView};
+use crate::{
+    health::{
+        signals::{Owner, ProcessId},
+        state::State,
+    },
+    incident::guards::whose,
+    process,
+};
+
+impl TargetTask {
+    pub(super) fn publish(&mut self) {
+        let state = self.state();
+        let since = self.since(state);
+        let why = self.why(state);
+        let control = self.control.borrow();
+        let enabled = self.is_enabled(&control);
+        drop(control);
+        let now = self.core.clock.now().wall;
+        let known = &self.known;
+        let incident = self.incident.as_ref();
+        let liveness_deadline = self
+            .plugin
+            .as_ref()
+            .and_then(|p| p.manifest().probes.get(&ai_monitor_plugin_api::event::Depth::Liveness))
+            .map_or(5.0, |p| p.deadline_ms as f64 / 1000.0);
+        let fault = incident
+            .map(|(_, i)| i.fault.clone())
+            .or_else(|| self.verdict.as_ref().and_then(|v| v.fault.clone()))
+            .filter(|_| !matches!(state, State::Paused | State::Disabled));
+        let view = TargetView {
+            name: self.config.name.clone(),
+            backend: self.config.backend.clone(),
+            label: self.plugin.as_ref().map_or(self.config.backend.clone(), |p| p.manifest().label.clone()),
+            url: self.config.url.as_str().trim_end_matches('/').to_owned(),
+            port: self.config.port(),
+            address: self.client.pinned().map(|a| a.to_string()),
+            enabled,
+            found: self.config.found,
+            state,
+            why: why.clone(),
+            step: incident.and_then(|(_, i)| i.step_text()),
+            since,
+            fault,
+            incident: incident.map(|(id, _)| *id),
+            last_incident: self.last_incident,
+            version: known.version.clone(),
+            variant: known.variant.clone(),
+            models: known.models.clone(),
+            owner: self.owner().clone(),
+            owner_text: self.owner_text(),
+            hint: self.hint(),
+            process_id: self.watch.root().map(|r| r.id).filter(|id| process::is_alive(*id)).map(|id| id.pid),
+            last_check: known.last_check,
+            last_success: known.last_success,
+            restart_count: self.budget.starts(&self.config.heal, now),
+            error_message: (!matches!(state.v43(), "online") && known.last_check.is_some()).then_some(why),
+            response_time: known.response_time,
+            health_endpoint: self.health_endpoint(),
+            timeout: self.config.timeout.map_or(liveness_deadline, |t| t.as_secs_f64()),
+            restart_delay: self.config.heal.backoff.as_secs_f64(),
+            max_restart_attempts: self.config.heal.attempts,
+            policy: self.config.policy.clone(),
+            dry_run: self.config.heal.dry_run,
+        };
+        self.core.board.put(view);
+    }
+
+    /// One sentence: why it is in this state.
+    fn why(&self, state: State) -> String {
+        match state {
+            State::Paused => "monitoring is stopped".into(),
+            State::Disabled => "switched off".into(),
+            _ => match (&self.incident, &self.verdict) {
+                (Some((_, incident)), _) => {
+                    let first = incident.fault.evidence.lines.first().map(|l| l.text.clone()).unwrap_or_default();
+                    format!("{}: {first}", incident.class().as_str().replace('_', " "))
+                }
+                (None, Some(verdict)) => match &verdict.fault {
+                    Some(fault) => format!("{}: {}", fault.class.as_str().replace('_', " "), verdict.why),
+                    None => verdict.why.clone(),
+                },
+                (None, None) => "not looked at yet".into(),
+            },
+        }
+    }
+
+    /// Who owns its process, in words.
+    fn owner_text(&self) -> String {
+        match self.watch.root() {
+            Some(root) => format!("process {} ({}): {}", root.id, root.name, whose(self.owner())),
+            None => match self.owner() {
+                Owner::Command => "no process of it lives; the configured command may start one".into(),
+                Owner::Found if !self.watch.is_remote() => {
+                    "no process of it lives, and no command is configured".into()
+                }
+                other => whose(other),
+            },
+        }
+    }
+
+    /// The one line that would let the monitor mend it; `None`: it may, or no line would help.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self.owner() {
+            Owner::Child | Owner::Command | Owner::None => None,
+            Owner::NotPermitted => Some("to see its process, run ai-monitor as the same user, or as root".into()),
+            Owner::Unit(unit) => Some(format!(
+                "{unit} restarts it; to let ai-monitor do it instead, disable the unit and configure a command"
+            )),
+            Owner::Container(_) | Owner::Service(_) | Owner::Parent(_) => {
+                Some("it stays observed only while another supervisor looks after it".into())
+            }
+            Owner::Found => {
+                let command = self.command_seen()?;
+                let line = config_line(&self.config.name, &self.config.backend, self.config.url.as_str(), &command);
+                Some(format!("to let ai-monitor mend it, add to {}: {line}", self.core.config_path.display()))
+            }
+        }
+    }
+
+    /// The command that started it, as far as it can be read; else the manifest's.
+    fn command_seen(&self) -> Option<Vec<String>> {
+        let manifest = self.plugin.as_ref()?.manifest();
+        let from_process = |id: ProcessId| {
+            let process = process::find(id.pid).filter(|p| p.id == id)?;
+            let exe = process.exe?.to_string_lossy().into_owned();
+            Some(std::iter::once(exe).chain(process.args).collect())
+        };
+        let shipped = || manifest.start.first().map(|s| s.argv.clone());
+        self.watch.root().and_then(|root| from_process(root.id)).or_else(shipped)
+    }
+}
+
+/// One line of TOML that configures a target with its command.
+pub(crate) fn config_line(name: &str, backend: &str, url: &str, command: &[String]) -> String {
+    let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let command: Vec<String> = command.iter().map(|c| quote(c)).collect();
+    format!(
+        "target = [{{ name = {}, backend = {}, url = {}, process = {{ command = [{}] }} }}]",
+        quote(name),
+        quote(backend),
+        quote(url.trim_end_matches('/')),
+        command.join(", ")
+    )
+}

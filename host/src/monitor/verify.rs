@@ -1,0 +1,163 @@
+//! Looking again after an act: at the depth that failed, and as deep as the act could have broken.
+//!
+//! This is the one look that may load (faults.md, rule 10): exactly the models that were loaded when the fault was
+//! seen, with the expiry that they had left, except what an `unload` of this incident took out.
+
+use std::time::Duration;
+
+use ai_monitor_plugin_api::{
+    event::Depth,
+    report::{ModelState, RepairResult},
+};
+
+use super::{
+    heal::Heal,
+    look::{Infer, Wish},
+    target::TargetTask,
+};
+use crate::{
+    act::Loaded,
+    health::{
+        fault::{Evidence, EvidenceLine, Fault, FaultClass},
+        machine::{Again, Verdict},
+        state::State,
+    },
+    probe::session::RepairAsk,
+};
+
+/// A restarted server with many models is proven by these; asking all of them would be load of our own.
+const MOST_MODELS_ASKED: usize = 3;
+
+impl TargetTask {
+    /// `None`: the monitor ends.
+    pub(super) async fn verify(&mut self, heal: &Heal, deep: bool) -> Option<Verdict> {
+        let verdict = self.settled_look().await;
+        if self.control.borrow().shutting_down {
+            return None;
+        }
+        if !verdict.is_sound() || verdict.state == State::Sleeping {
+            return Some(verdict);
+        }
+        let failed_deep = self.incident.as_ref().is_some_and(|(_, i)| i.fault.evidence.depth == Depth::Inference);
+        if !deep && !failed_deep {
+            return Some(verdict);
+        }
+        let wanted: Vec<Loaded> =
+            heal.loaded.iter().filter(|l| !heal.taken_out.contains(&l.id) && !l.has_expired()).cloned().collect();
+        if wanted.is_empty() {
+            return Some(verdict); // none was loaded: it ends at readiness
+        }
+        for model in &wanted {
+            if let Some(broken) = self.load_again(model).await {
+                return Some(broken);
+            }
+        }
+        let mut last = verdict;
+        for model in wanted.iter().take(MOST_MODELS_ASKED) {
+            if !self.completes(&model.id) {
+                continue;
+            }
+            last = self.token_of(&model.id).await;
+            if self.control.borrow().shutting_down {
+                return None;
+            }
+            if !last.is_sound() {
+                return Some(last);
+            }
+        }
+        Some(last)
+    }
+
+    /// `None`: it is loaded. Otherwise what the failed load means.
+    async fn load_again(&mut self, model: &Loaded) -> Option<Verdict> {
+        let plugin = self.plugin.clone()?;
+        let is_loaded = |models: &Option<Vec<ai_monitor_plugin_api::report::Model>>| {
+            models.as_ref().is_some_and(|m| m.iter().any(|m| m.id == model.id && m.state == Some(ModelState::Loaded)))
+        };
+        if is_loaded(&self.known.models) && !self.known.engines.is_empty() {
+            return None;
+        }
+        let spec = plugin.manifest().repairs.get("load")?;
+        let seen = self.watch.refresh(false);
+        let (processes, addresses) = match &seen.tree {
+            Some(tree) => {
+                let (processes, addresses) = self.watch.for_sessions(tree);
+                (Some(processes), addresses)
+            }
+            None => (None, Default::default()),
+        };
+        let ask = RepairAsk {
+            repair: "load".into(),
+            args: model.load_args(self.core.clock.now().wall),
+            deadline: Duration::from_millis(spec.deadline_ms),
+            settings: self.config.settings.clone(),
+            variant: self.known.variant.clone(),
+            processes,
+            addresses,
+        };
+        let mut control = self.control.clone();
+        let run = tokio::select! {
+            run = self.client.repair(&plugin, ask) => run,
+            _ = control.wait_for(|c| c.shutting_down) => return None,
+        };
+        let report = run.report.unwrap_or_default();
+        if matches!(report.result, Some(RepairResult::Done | RepairResult::Already)) {
+            return None;
+        }
+        let words = report.text.or(run.requests.last().map(|r| r.sentence())).unwrap_or_else(|| "no answer".into());
+        Some(self.broken_load(&model.id, &words))
+    }
+
+    /// A start whose model does not load again serves nobody: the front alone lives.
+    fn broken_load(&self, model: &str, words: &str) -> Verdict {
+        let now = self.core.clock.now();
+        let text = format!("{model} does not load again: {words}");
+        Verdict {
+            state: State::Offline,
+            why: text.clone(),
+            fault: Some(Fault {
+                class: FaultClass::FrontOnly,
+                model: Some(model.to_owned()),
+                evidence: Evidence {
+                    since: now.wall,
+                    failures: 1,
+                    depth: Depth::Inference,
+                    also: Vec::new(),
+                    symptoms: Vec::new(),
+                    lines: vec![EvidenceLine { from: "inference".into(), text }],
+                    facts: [("child_gone".to_owned(), true.into()), ("waiting".to_owned(), 0.into())]
+                        .into_iter()
+                        .collect(),
+                },
+            }),
+            suspect: None,
+            again: Again::AtInterval,
+            moving: None,
+            in_flight: false,
+        }
+    }
+
+    fn completes(&self, model: &str) -> bool {
+        let of = |m: &ai_monitor_plugin_api::report::Model| {
+            m.capabilities.as_ref().is_none_or(|c| c.iter().any(|c| c == "completion"))
+        };
+        self.known.models.as_ref().and_then(|m| m.iter().find(|m| m.id == model)).is_none_or(of)
+    }
+
+    /// Looks with an inference probe until a token came or a class is confirmed.
+    async fn token_of(&mut self, model: &str) -> Verdict {
+        let infer = || Wish { infer: Some(Infer { model: Some(model.to_owned()), scheduled: false }), port: false };
+        let mut verdict = self.look(infer()).await;
+        for _ in 0..3 {
+            let undecided = verdict.suspect.is_some() && verdict.fault.is_none();
+            if !undecided || self.control.borrow().shutting_down {
+                break;
+            }
+            if let Again::After(wait) = verdict.again {
+                tokio::time::sleep(wait.min(Duration::from_secs(3))).await;
+            }
+            verdict = self.look(infer()).await;
+        }
+        verdict
+    }
+}
