@@ -1,9 +1,11 @@
+//! The binary `ai-monitor`.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Under a model server's name this binary is the demo's model server, and nothing else.
+    // Under the name of a model server this binary is the demo's (see `demo`); then nothing of the monitor may run.
     if let Some(code) = ai_monitor::demo::as_model_server(std::env::args().skip(1).collect()) {
         return code;
     }
-    ExitCode::SUCCESS
+    ai_monitor::cli::main()
 }
