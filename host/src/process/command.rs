@@ -63,7 +63,8 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     a == b || matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-fn find_in_path(program: &str) -> Option<PathBuf> {
+/// The file that a program's name or path means.
+pub(super) fn find_in_path(program: &str) -> Option<PathBuf> {
     let with_path = Path::new(program).components().count() > 1;
     let folders: Vec<PathBuf> = match with_path {
         true => vec![PathBuf::new()],

@@ -8,8 +8,8 @@ use std::{io, os::unix::process::CommandExt, path::PathBuf, process::Command, ti
 use rustix::{io::Errno, process::Pid};
 use sysinfo::{ProcessesToUpdate, System};
 
-pub use super::portable::memory;
-use super::{Exit, Listener, Process, Signal, SignalError, Supervisor, gather, portable, ports::Scope};
+pub use super::portable::{listeners, memory};
+use super::{Exit, Process, Signal, SignalError, Supervisor, gather, portable};
 use crate::health::signals::{ProcessId, RunState};
 
 /// Are names of executables compared without regard to case?
@@ -35,10 +35,6 @@ pub fn session_members(leader: ProcessId) -> Vec<ProcessId> {
     let of_it = |p: &Process| p.session == Some(leader.pid) && p.id.start >= leader.start && p.id != leader;
     let all = all().unwrap_or_default();
     all.into_iter().filter(|p| p.state != RunState::Zombie && of_it(p)).map(|p| p.id).collect()
-}
-
-pub fn listeners(_: Scope<'_>) -> io::Result<Vec<Listener>> {
-    portable::listeners()
 }
 
 pub fn working_directory(id: ProcessId) -> Option<PathBuf> {

@@ -23,12 +23,18 @@ pub fn path(logs: &Path, target: &str) -> PathBuf {
     logs.join(format!("{}.log", if name.starts_with('.') { format!("_{name}") } else { name }))
 }
 
-/// Opens it for appending, made with its folder where it is not there, and tells its length.
+/// Opens it for appending, made with its folder where it is not there (readable by its owner alone), and tells its
+/// length.
 pub fn open(path: &Path) -> io::Result<(File, u64)> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    // Servers may log prompts.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
     let length = file.metadata()?.len();
     Ok((file, length))
 }

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, io, net::SocketAddr, time::Duration};
 use netstat2::{AddressFamilyFlags, ProtocolFlags, ProtocolSocketInfo, TcpState, get_sockets_info};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
 
-use super::{Listener, Memory, Process, command::file_name};
+use super::{Listener, Memory, Process, command::file_name, ports::Scope};
 use crate::health::signals::{ProcessId, RunState};
 
 /// The processes asked for. `start_of` gives a start in the system's own ticks for a number; `None`: gone meanwhile.
@@ -69,8 +69,12 @@ fn user(_: &sysinfo::Process) -> Option<u32> {
     None
 }
 
-/// Listening TCP sockets with their holders.
-pub fn listeners() -> io::Result<Vec<Listener>> {
+/// Listening TCP sockets with those holders that are within the scope.
+pub fn listeners(scope: Scope<'_>) -> io::Result<Vec<Listener>> {
+    let in_scope = |pid: &u32| match scope {
+        Scope::All => true,
+        Scope::Processes(ids) => ids.iter().any(|id| id.pid == *pid),
+    };
     let families = AddressFamilyFlags::IPV4 | AddressFamilyFlags::IPV6;
     let sockets = get_sockets_info(families, ProtocolFlags::TCP).map_err(io::Error::other)?;
     let listening = sockets.into_iter().filter_map(|socket| match socket.protocol_socket_info {
@@ -79,7 +83,7 @@ pub fn listeners() -> io::Result<Vec<Listener>> {
             // Windows' sockets take one family each unless told otherwise; neither system tells of one.
             v6_only: cfg!(windows),
             user: None,
-            pids: socket.associated_pids,
+            pids: socket.associated_pids.into_iter().filter(in_scope).collect(),
         }),
         _ => None,
     });

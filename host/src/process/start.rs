@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Exit, imp, output};
+use super::{Exit, command::find_in_path, imp, output};
 use crate::health::signals::ProcessId;
 
 /// What systemd tells us alone: a child must not answer in our name.
@@ -57,6 +57,8 @@ pub enum StartError {
     Empty,
     #[error("`{command}` was not found: install it, or give its full path in `process.command`")]
     NotFound { command: String },
+    #[error("`{command}` is there, but the interpreter that its first line names (or its loader) is not: install that")]
+    NoInterpreter { command: String },
     #[error("`{command}` may not be run: check that it is an executable file and that this user may run it")]
     NotPermitted { command: String },
     #[error("the folder {} to start in cannot be used: {error}", path.display())]
@@ -95,6 +97,8 @@ pub fn start(launch: &Launch) -> Result<Started, StartError> {
     let child = spawn(&mut command).map_err(|error| {
         let command = program.clone();
         match error.kind() {
+            // The system says the same of a script whose interpreter is missing.
+            io::ErrorKind::NotFound if find_in_path(program).is_some() => StartError::NoInterpreter { command },
             io::ErrorKind::NotFound => StartError::NotFound { command },
             io::ErrorKind::PermissionDenied => StartError::NotPermitted { command },
             _ => StartError::Other { command, error },
@@ -225,6 +229,12 @@ mod tests {
         std::fs::write(&plain, "text").unwrap();
         launch.command = vec![plain.display().to_string()];
         assert!(matches!(start(&launch), Err(StartError::NotPermitted { .. })));
+        let script = folder.path().join("script");
+        // Written by another process: a file that a fork of another test has open for writing cannot be executed.
+        let write = format!("printf '#!/no/such/interpreter\\n' > {0} && chmod 755 {0}", script.display());
+        assert!(Command::new("sh").args(["-c", &write]).status().unwrap().success());
+        launch.command = vec![script.display().to_string()];
+        assert!(matches!(start(&launch), Err(StartError::NoInterpreter { .. })));
         launch.cwd = Some(folder.path().join("missing"));
         assert!(matches!(start(&launch), Err(StartError::Folder { .. })));
         launch.command.clear();

@@ -34,8 +34,8 @@ use windows_sys::Win32::{
     },
 };
 
-pub use super::portable::memory;
-use super::{Exit, Listener, Process, Signal, SignalError, Supervisor, gather, portable, ports::Scope};
+pub use super::portable::{listeners, memory};
+use super::{Exit, Process, Signal, SignalError, Supervisor, gather, portable};
 use crate::health::signals::{ProcessId, RunState};
 
 /// Are names of executables compared without regard to case?
@@ -120,10 +120,6 @@ pub fn refresh(root: ProcessId, known: &[ProcessId]) -> Vec<Process> {
 /// Windows has no sessions of this kind: orphans are known by having been seen in the tree.
 pub fn session_members(_: ProcessId) -> Vec<ProcessId> {
     Vec::new()
-}
-
-pub fn listeners(_: Scope<'_>) -> io::Result<Vec<Listener>> {
-    portable::listeners()
 }
 
 pub fn working_directory(id: ProcessId) -> Option<PathBuf> {

@@ -81,3 +81,37 @@ pub fn session_members(leader: ProcessId) -> Vec<ProcessId> {
         .map(|s| s.id)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Signal, bystanders::Child, find, signal, tree};
+
+    #[tokio::test]
+    async fn the_kernels_lists_and_the_look_at_all_give_the_same_tree() {
+        let child = Child::shell(r#"sh -c 'sh -c "sleep 1000 & echo ready; wait" & wait' & sleep 1000 & wait"#);
+        child.line().await;
+        let mut walked: Vec<ProcessId> = refresh(child.id, &[]).iter().map(|p| p.id).collect();
+        assert_eq!(walked.first(), Some(&child.id));
+        let all = all().unwrap();
+        let mut scanned: Vec<ProcessId> = tree(&all, child.id).iter().map(|p| p.id).collect();
+        walked.sort();
+        scanned.sort();
+        assert_eq!(walked, scanned);
+        assert_eq!(refresh(ProcessId { start: child.id.start - 1, ..child.id }, &[]), []);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_executes_another_program_is_seen_anew() {
+        let script = r#"kill -STOP $$; exec sh -c "echo again; sleep 1000 & wait" second"#;
+        let child = Child::shell(script);
+        child.wait_for(RunState::Stopped);
+        let before = find(child.id.pid).unwrap();
+        assert_eq!(before.args, ["-c", script]);
+        signal(child.id, Signal::Continue).unwrap();
+        assert_eq!(child.line().await, "again");
+        let after = find(child.id.pid).unwrap();
+        assert_eq!(after.id, before.id);
+        assert_eq!(after.args.last().map(String::as_str), Some("second"));
+    }
+}

@@ -1,6 +1,7 @@
 //! Reads `/proc`: one process, all of them, the children of one.
 
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     fs,
     io::{self, Read},
@@ -9,6 +10,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    sync::{LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +24,9 @@ use crate::{
 /// A longer command line is cut: a process may make its own as long as it likes.
 const LONGEST_FILE: u64 = 256 * 1024;
 
+/// Most files here are much shorter.
+const PAGE: usize = 4096;
+
 /// `/proc/PID`, opened: what is read through it is of one process, also when the number is used again meanwhile.
 pub struct Folder(OwnedFd);
 
@@ -33,8 +38,13 @@ impl Folder {
 
     pub fn read(&self, file: &str) -> io::Result<Vec<u8>> {
         let fd = openat(&self.0, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut bytes = Vec::with_capacity(1024);
-        fs::File::from(fd).take(LONGEST_FILE).read_to_end(&mut bytes)?;
+        let mut buffer = [0; PAGE];
+        let length = rustix::io::read(&fd, &mut buffer)?;
+        let mut bytes = buffer[..length].to_vec();
+        // The kernel writes these files whole where they fit; only lists may come in pieces.
+        if length == PAGE || file.ends_with("children") && length > 0 {
+            fs::File::from(fd).take(LONGEST_FILE).read_to_end(&mut bytes)?;
+        }
         Ok(bytes)
     }
 
@@ -75,6 +85,8 @@ pub struct Stat {
     pub threads: u32,
     pub cpu: Duration,
     pub memory_bytes: u64,
+    /// Where its stack began: chosen anew by each `exec`. 0: not permitted.
+    pub stack: u64,
 }
 
 impl Stat {
@@ -110,6 +122,7 @@ impl Stat {
             threads,
             cpu: Duration::from_nanos(ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))),
             memory_bytes: number(24)? * rustix::param::page_size() as u64,
+            stack: number(28).unwrap_or_default(),
         })
     }
 }
@@ -131,28 +144,66 @@ pub fn all() -> io::Result<Vec<Process>> {
 }
 
 pub fn describe(folder: &Folder, stat: Stat) -> Process {
-    let exe = folder.link("exe").ok().map(|bytes| {
-        let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(&bytes);
-        PathBuf::from(OsStr::from_bytes(bytes))
-    });
-    let line = folder.read("cmdline").unwrap_or_default();
-    let (title, args) = arguments(&line);
-    let name = exe.as_deref().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
+    let program = program(folder, &stat);
     Process {
         id: stat.id,
         parent: stat.parent,
-        name: name.unwrap_or_else(|| stat.comm.clone()),
-        exe,
+        name: program.name.unwrap_or_else(|| stat.comm.clone()),
+        exe: program.exe,
         comm: stat.comm,
-        title,
-        args,
+        title: program.title,
+        args: program.args,
         state: stat.state,
         cpu: Some(stat.cpu),
         read_bytes: folder.read("io").ok().and_then(|io| read_bytes(&io)),
         memory_bytes: Some(stat.memory_bytes),
-        user: folder.user(),
+        user: program.user,
         session: Some(stat.session),
     }
+}
+
+/// What stays the same until a process executes another program or renames itself.
+#[derive(Clone)]
+struct Program {
+    exe: Option<PathBuf>,
+    name: Option<String>,
+    title: String,
+    args: Vec<String>,
+    user: Option<u32>,
+}
+
+/// What was read of a process, and its name and stack then.
+type Known = HashMap<ProcessId, (String, u64, Program)>;
+
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+/// Above this many remembered processes all are forgotten: who is asked for again is read again.
+const REMEMBERED: usize = 1024;
+
+/// Read once per process and `exec`: it is more than half of the cost of a look.
+fn program(folder: &Folder, stat: &Stat) -> Program {
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((comm, stack, program)) = known().get(&stat.id)
+        && (comm, *stack) == (&stat.comm, stat.stack)
+    {
+        return program.clone();
+    }
+    let exe = folder.link("exe").ok().map(|bytes| {
+        let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(&bytes);
+        PathBuf::from(OsStr::from_bytes(bytes))
+    });
+    let (title, args) = arguments(&folder.read("cmdline").unwrap_or_default());
+    let name = exe.as_deref().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
+    let program = Program { exe, name, title, args, user: folder.user() };
+    // Without a stack nothing would tell of an `exec`; a child that has not executed yet is about to.
+    if stat.stack != 0 && program.exe.is_some() {
+        let mut known = known();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(stat.id, (stat.comm.clone(), stat.stack, program.clone()));
+    }
+    program
 }
 
 /// `argv[0]` and the rest. A process that wrote a title of its own over its arguments fills what is left with NULs.
