@@ -1,14 +1,11 @@
 //! What a process is by its exact name: server, engine, shell, reaper, forwarder. Never by a part of a name.
 
-use std::collections::HashMap;
-
 use ai_monitor_plugin_api::{
     event::Role,
     manifest::{EngineSpec, ProcessSpec},
 };
 
-use super::{Process, imp, ports_of, refresh};
-use crate::health::signals::{ProcessId, TreeProcess};
+use super::{Process, imp};
 
 /// They give people a place to start things from, and do not start anything again by themselves.
 const SHELLS: &[&str] = &[
@@ -214,38 +211,6 @@ pub fn is_interpreter(name: &str) -> bool {
     INTERPRETERS.iter().any(|interpreter| same(name, interpreter) || same(plain, interpreter))
 }
 
-/// The tree of a known root as the health room wants it: measured anew, with roles and ports. The root is the server,
-/// whatever it is called. `session_id` is the place in the list.
-pub fn measure(root: ProcessId, known: &[ProcessId], spec: &ProcessSpec) -> Vec<TreeProcess> {
-    let tree = refresh(root, known);
-    let ids: Vec<ProcessId> = tree.iter().map(|p| p.id).collect();
-    let mut ports = ports_of(&ids);
-    let mut roles: HashMap<u32, Role> = HashMap::new();
-    let mut measured = Vec::with_capacity(tree.len());
-    for (place, process) in tree.into_iter().enumerate() {
-        // Parents come first, so a parent of this tree has its role already.
-        let under_main = process.parent.is_some_and(|parent| roles.contains_key(&parent));
-        let role = if process.id == root { Role::Main } else { role(&process, spec, under_main) };
-        roles.insert(process.id.pid, role);
-        let mut ports: Vec<u16> = ports.remove(&process.id).unwrap_or_default().iter().map(|a| a.port()).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        measured.push(TreeProcess {
-            id: process.id,
-            parent: process.parent,
-            role,
-            exe: process.name,
-            state: process.state,
-            cpu: process.cpu,
-            read_bytes: process.read_bytes,
-            memory_bytes: process.memory_bytes,
-            ports,
-            session_id: place.to_string(),
-        });
-    }
-    measured
-}
-
 fn is_one_of(process: &Process, list: &[&str]) -> bool {
     let names = names_for_lists(process);
     list.iter().any(|entry| names.iter().any(|name| same(name, entry)))
@@ -273,7 +238,7 @@ fn same(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::signals::RunState;
+    use crate::health::signals::{ProcessId, RunState};
 
     fn process(name: &str, args: &[&str]) -> Process {
         Process {
@@ -366,24 +331,5 @@ mod tests {
         for name in ["pythonic", "ollama", "llama-server", "shell"] {
             assert!(!is_interpreter(name), "{name}");
         }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn a_tree_is_measured_with_roles_ports_and_orphans() {
-        use crate::process::{Signal, bystanders::Child, exited, signal};
-        // The innermost says that it runs, so that it is not looked at between fork and exec.
-        let child = Child::shell(r#"sh -c 'sh -c "echo ready; sleep 1000 & wait" engine-1 & wait' & wait"#);
-        child.line().await;
-        let spec = spec(&[], vec![engine(&[], &[], &["engine-1"])]);
-        let tree = measure(child.id, &[], &spec);
-        let roles: Vec<Role> = tree.iter().take(3).map(|p| p.role).collect();
-        assert_eq!(roles, [Role::Main, Role::Other, Role::Engine], "{tree:?}");
-        assert!(tree.iter().all(|p| p.ports.is_empty()));
-        let known: Vec<ProcessId> = tree.iter().map(|p| p.id).collect();
-        signal(tree[1].id, Signal::Kill).unwrap();
-        exited(tree[1].id).await;
-        let left = measure(child.id, &known, &spec);
-        assert!(left.iter().any(|p| p.id == known[2] && p.role == Role::Engine), "the orphan is still known: {left:?}");
     }
 }

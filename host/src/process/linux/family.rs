@@ -85,7 +85,7 @@ pub fn session_members(leader: ProcessId) -> Vec<ProcessId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::{Signal, bystanders::Child, find, signal, tree};
+    use crate::process::{Signal, bystanders::Child, exited, find, signal, tree};
 
     #[tokio::test]
     async fn the_kernels_lists_and_the_look_at_all_give_the_same_tree() {
@@ -99,6 +99,19 @@ mod tests {
         scanned.sort();
         assert_eq!(walked, scanned);
         assert_eq!(refresh(ProcessId { start: child.id.start - 1, ..child.id }, &[]), []);
+    }
+
+    #[tokio::test]
+    async fn an_orphan_stays_in_the_tree_of_those_who_knew_it() {
+        let child = Child::shell(r#"sh -c 'sh -c "sleep 1000 & echo ready; wait" & wait' & wait; sleep 1000 & wait"#);
+        child.line().await;
+        let known: Vec<ProcessId> = refresh(child.id, &[]).iter().map(|p| p.id).collect();
+        assert_eq!(known.len(), 4);
+        signal(known[1], Signal::Kill).unwrap();
+        exited(known[1]).await;
+        let left: Vec<ProcessId> = refresh(child.id, &known).iter().map(|p| p.id).collect();
+        assert!(left.first() == Some(&child.id) && left.ends_with(&known[2..]), "{left:?} of {known:?}");
+        assert!(!refresh(child.id, &[]).iter().any(|p| known[1..].contains(&p.id)), "unknown orphans are not guessed");
     }
 
     #[tokio::test]

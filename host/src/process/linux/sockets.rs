@@ -34,8 +34,8 @@ struct Socket {
 struct Looked {
     /// Inodes that were listening then.
     seen: BTreeSet<u64>,
-    /// Those of them that it holds.
-    held: Vec<u64>,
+    /// Those of them that it held, each with a descriptor of it: whether it still does, one look at that tells.
+    held: Vec<(u64, String)>,
 }
 
 static LOOKED: LazyLock<Mutex<HashMap<ProcessId, Looked>>> = LazyLock::new(Mutex::default);
@@ -81,31 +81,53 @@ fn held_by(id: ProcessId, listening: &BTreeSet<u64>, looked: &mut HashMap<Proces
     if let Some(last) = looked.get(&id)
         && listening.is_subset(&last.seen)
     {
-        return last.held.iter().copied().filter(|inode| listening.contains(inode)).collect();
+        let of_interest = || last.held.iter().filter(|(inode, _)| listening.contains(inode));
+        if of_interest().next().is_none() {
+            return Vec::new();
+        }
+        let Some(folder) = open(id) else { return Vec::new() };
+        // It may have closed one that an heir still has open; and right after a fork it has all of its parent's, which
+        // its exec closes.
+        return of_interest()
+            .filter(|(inode, fd)| socket_behind(&folder, fd) == Some(*inode))
+            .map(|(i, _)| *i)
+            .collect();
     }
     let Some(held) = scan(id, listening) else { return Vec::new() };
-    looked.insert(id, Looked { seen: listening.clone(), held: held.clone() });
-    held
+    let inodes = held.iter().map(|(inode, _)| *inode).collect();
+    looked.insert(id, Looked { seen: listening.clone(), held });
+    inodes
 }
 
 /// `None`: its file descriptors may not be read, or it is gone.
-fn scan(id: ProcessId, listening: &BTreeSet<u64>) -> Option<Vec<u64>> {
-    let folder = Folder::open(id.pid).ok()?;
-    folder.stat(id.pid).filter(|s| s.id == id)?;
-    let mut held: Vec<u64> = folder
+fn scan(id: ProcessId, listening: &BTreeSet<u64>) -> Option<Vec<(u64, String)>> {
+    let folder = open(id)?;
+    let mut held: Vec<(u64, String)> = folder
         .list("fd")
         .ok()?
-        .iter()
+        .into_iter()
         .filter_map(|fd| {
-            let link = folder.link(&format!("fd/{}", str::from_utf8(fd).ok()?)).ok()?;
-            let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
-            str::from_utf8(inode).ok()?.parse().ok()
+            let fd = String::from_utf8(fd).ok()?;
+            Some((socket_behind(&folder, &fd)?, fd))
         })
-        .filter(|inode| listening.contains(inode))
+        .filter(|(inode, _)| listening.contains(inode))
         .collect();
     held.sort_unstable();
-    held.dedup();
+    held.dedup_by_key(|(inode, _)| *inode);
     Some(held)
+}
+
+fn open(id: ProcessId) -> Option<Folder> {
+    let folder = Folder::open(id.pid).ok()?;
+    folder.stat(id.pid).filter(|s| s.id == id)?;
+    Some(folder)
+}
+
+/// The inode of the socket that a descriptor stands for.
+fn socket_behind(folder: &Folder, fd: &str) -> Option<u64> {
+    let link = folder.link(&format!("fd/{fd}")).ok()?;
+    let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    str::from_utf8(inode).ok()?.parse().ok()
 }
 
 fn sockets() -> io::Result<Vec<Socket>> {
