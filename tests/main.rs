@@ -7,9 +7,13 @@
 //! Processes, signals and namespaces are Linux's here; elsewhere the library's own tests stand alone.
 #![cfg(target_os = "linux")]
 
-mod demo_server;
-#[expect(dead_code, unused_imports, reason = "the scenarios that use the rest of it come with the monitor")]
 mod harness;
+
+mod bad_input;
+mod demo_server;
+mod healing;
+mod left_alone;
+mod survival;
 
 use harness::{Backend, Bed, Kind, Tier, backend, isolated, say};
 

@@ -1,0 +1,116 @@
+//! The monitor's own end, polite or not, costs nobody anything.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::{
+    harness::{Backend, Bed, Monitor, process, process::Process, user::one_answer},
+    tiers,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+tiers! {
+    demo = Demo {
+        a_started_server_that_logs_outlives_the_monitors_crash(Ollama),
+        a_heal_that_a_crash_cut_short_is_finished_once(Ollama),
+        the_end_by_sigterm_is_quick_and_says_who_keeps_running(Ollama),
+        one_monitor_per_data_folder(Ollama),
+    }
+    real = Real {
+        a_started_server_that_logs_outlives_the_monitors_crash(Ollama),
+    }
+}
+
+/// The servers of this backend's program that live now.
+fn servers(backend: &Backend) -> Vec<Process> {
+    let serves = |p: &Process| p.arguments().get(1).is_some_and(|a| a == "serve");
+    process::all().filter(|p| p.exe().is_some_and(|e| e == backend.program()) && serves(p)).collect()
+}
+
+/// A Go server that logs to a pipe whose reader is gone dies of SIGPIPE; the demo's does the same on purpose.
+fn a_started_server_that_logs_outlives_the_monitors_crash(bed: &Bed, backend: &Backend) {
+    let address = bed.free_address();
+    let mut monitor = Monitor::start(bed, &backend.target("it", address, ""));
+    monitor.wait_incident("it", 1, SOON).assert_healed("dead", "start");
+    monitor.wait_state("it", "online", SOON);
+    let server = monitor.process_of("it");
+    let folder = monitor.folder.clone();
+    monitor.kill();
+
+    // Each answer is a line of its log.
+    for _ in 0..20 {
+        one_answer(backend, address, backend.model(), SOON).expect("the server answers on");
+    }
+    assert!(server.lives());
+    drop(monitor);
+    let monitor = Monitor::start_again(folder, bed.free_address());
+    let target = monitor.wait_state("it", "online", SOON);
+    assert_eq!(monitor.process_of("it"), server, "found again");
+    assert_eq!(target["owner"]["owner"], json!("child"), "as the one that it started: {target}");
+    monitor.wait_checks("it", 3, SOON);
+    assert_eq!(monitor.incidents("it").len(), 1, "not started twice");
+    assert_eq!(servers(backend), [server]);
+}
+
+/// Killed in the grace of a restart: the server that ignores SIGTERM still lives, and nothing new was started.
+fn a_heal_that_a_crash_cut_short_is_finished_once(bed: &Bed, backend: &Backend) {
+    let backend = backend.clone().with_faults(&json!([{"fault": "ignore_sigterm"}]));
+    let address = bed.free_address();
+    let config = backend.target("it", address, "").replace("grace = \"2s\"", "grace = \"4s\"");
+    let mut monitor = Monitor::start(bed, &config);
+    monitor.wait_incident("it", 1, SOON).assert_healed("dead", "start");
+    monitor.wait_state("it", "online", SOON);
+    let server = monitor.process_of("it");
+    backend.order(address, &json!({"fault": "hang"}));
+    let id = monitor.wait_for(SOON, "the restart to be under way", |monitor| {
+        let rows = monitor.incidents("it");
+        let Some(row) = rows.first().filter(|row| row["closed"].is_null()) else { return Err(format!("{rows:?}")) };
+        let id = row["id"].as_i64().unwrap_or_default();
+        let incident = monitor.incident(id);
+        let told = incident.story.iter().any(|e| e["kind"] == json!("intent") && e.to_string().contains("restart"));
+        if told { Ok(id) } else { Err(incident.to_string()) }
+    });
+    let folder = monitor.folder.clone();
+    monitor.kill();
+    assert!(server.lives(), "the crash came in the middle");
+    drop(monitor);
+
+    let monitor = Monitor::start_again(folder, bed.free_address());
+    let incident = monitor.wait_incident("it", 2, SOON);
+    assert_eq!(incident.id(), id, "the same incident goes on");
+    incident.assert_healed("unresponsive", "restart");
+    let restarts = incident.acts().iter().filter(|(act, _)| act == "restart").count();
+    assert_eq!(restarts, 1, "{incident}");
+    assert!(!server.lives());
+    monitor.wait_checks("it", 3, SOON);
+    assert_eq!(monitor.incidents("it").len(), 2);
+    assert_eq!(servers(&backend), [monitor.process_of("it")], "started once");
+}
+
+fn the_end_by_sigterm_is_quick_and_says_who_keeps_running(bed: &Bed, backend: &Backend) {
+    let address = bed.free_address();
+    let mut monitor = Monitor::start(bed, &backend.target("it", address, ""));
+    monitor.wait_incident("it", 1, SOON).assert_healed("dead", "start");
+    monitor.wait_state("it", "online", SOON);
+    let server = monitor.process_of("it");
+    let (status, took) = monitor.terminate();
+    assert!(status.success(), "{status}\n{}", monitor.log());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(server.lives());
+    let log = monitor.log();
+    let said = log.lines().rev().take(20).any(|line| line.contains("it") && line.contains(&server.pid.to_string()));
+    assert!(said, "it was to say that {} keeps running:\n{log}", server.pid);
+}
+
+fn one_monitor_per_data_folder(bed: &Bed, backend: &Backend) {
+    let address = bed.free_address();
+    let monitor = Monitor::start(bed, &backend.observed("it", address, ""));
+    let elsewhere = bed.free_address().to_string();
+    let output = crate::harness::monitor::command(&monitor.folder, &["--listen", &elsewhere]).output();
+    let output = output.expect("a second monitor");
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&monitor.process().pid.to_string()), "it was to name who holds the folder: {said}");
+}
