@@ -82,6 +82,15 @@ fn a_killed_server_is_started_again(bed: &Bed, backend: &Backend) {
     incident.assert_healed("dead", "start").assert_acts(&["reap", "start"]).assert_tells(&["SIGKILL", "start"]);
     assert_ne!(monitor.process_of("it"), server);
     one_answer(backend, address, backend.model(), HEALED).expect("an answer");
+
+    // The command line tells the same tale; without a number, the newest.
+    for arguments in [vec!["explain"], vec!["explain", &incident.id().to_string()]] {
+        let (status, said) = monitor.run(&arguments);
+        assert!(status.success(), "{said}");
+        for line in incident.text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            assert!(said.contains(line), "{arguments:?} does not say {line:?}: {said}");
+        }
+    }
 }
 
 /// ollama#5642: its runner survives it, and is reaped before the start.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{
-        Backend, Bed, Monitor, Server, User, http,
+        Backend, Bed, Monitor, Server, Tier, User, http,
         user::{Heard, one_answer},
         wait_until,
     },
@@ -20,6 +20,7 @@ tiers! {
         a_long_generation(Ollama),
         a_long_generation_of_llama(Llama),
         a_long_prompt(Ollama),
+        a_long_prompt_of_llama(Llama),
         a_model_that_loads_slowly(Ollama),
         a_server_that_loads_slowly_at_its_start(Llama),
         a_full_queue(Ollama),
@@ -29,6 +30,7 @@ tiers! {
     real = Real {
         a_long_generation(Ollama),
         a_long_generation_of_llama(Llama),
+        a_long_prompt_of_llama(Llama),
         a_full_queue(Ollama),
         a_sleeping_server_stays_asleep(Llama),
         twenty_rounds_of_probes_move_no_expiry_and_load_nothing(Ollama),
@@ -58,16 +60,21 @@ fn a_long_generation(bed: &Bed, backend: &Backend) {
 }
 
 fn a_long_generation_of_llama(bed: &Bed, backend: &Backend) {
-    let backend = match backend.tier {
-        crate::harness::Tier::Demo => backend.clone(),
-        crate::harness::Tier::Real => {
-            let model = backend.models().join("slow.gguf").display().to_string();
-            backend.clone().with_arguments(&["-m", &model, "-c", "4096"])
-        }
-    };
+    let backend = slow(backend);
     let (monitor, server) = watched(bed, &backend);
     let user = User::asks(&backend, server.address, backend.model(), 4000);
     generation_goes_on(&monitor, &server, &user);
+}
+
+/// A llama.cpp server whose model takes its time.
+fn slow(backend: &Backend) -> Backend {
+    match backend.tier {
+        Tier::Demo => backend.clone(),
+        Tier::Real => {
+            let model = backend.models().join("slow.gguf").display().to_string();
+            backend.clone().with_arguments(&["-m", &model, "-c", "4096"])
+        }
+    }
 }
 
 /// Longer than `stall_after` and many checks.
@@ -89,6 +96,20 @@ fn a_long_prompt(bed: &Bed, backend: &Backend) {
     let user = User::asks(&backend, server.address, backend.model(), 20);
     monitor.wait_state("it", "busy", SOON);
     user.wait_token(SOON);
+    assert_untouched(&monitor, &server);
+}
+
+/// 3,463 tokens: 17 s on an idle core of 2026, 40 s on a busy one (measured).
+fn a_long_prompt_of_llama(bed: &Bed, backend: &Backend) {
+    let backend = match backend.tier {
+        Tier::Demo => backend.clone().with_faults(&json!([{"fault": "prompt", "seconds": 12, "in": "engine"}])),
+        Tier::Real => slow(backend),
+    };
+    let (monitor, server) = watched(bed, &backend);
+    let prompt = "the of and to in is you that it he was for ".repeat(80);
+    let user = User::asks_about(&backend, server.address, backend.model(), &prompt, 20);
+    monitor.wait_state("it", "busy", SOON);
+    user.wait_token(4 * SOON);
     assert_untouched(&monitor, &server);
 }
 

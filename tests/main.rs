@@ -11,9 +11,11 @@ mod harness;
 
 mod bad_input;
 mod demo_server;
+mod first_minutes;
 mod healing;
 mod left_alone;
 mod survival;
+mod switches;
 
 use harness::{Backend, Bed, Kind, Tier, backend, isolated, say};
 

@@ -35,9 +35,15 @@ pub struct Monitor {
 
 /// The monitor's command line in this folder, with nothing of the user's environment but what it needs.
 pub fn command(folder: &std::path::Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(MONITOR);
+    let mut command = bare(folder);
     command.args(arguments).arg("--config").arg(folder.join("config.toml"));
     command.arg("--data-dir").arg(folder.join("data"));
+    command
+}
+
+/// As a new user types it: no configuration, the usual port; only its home is the test's own.
+pub fn bare(folder: &std::path::Path) -> Command {
+    let mut command = Command::new(MONITOR);
     let kept = ["PATH", MARK].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
     command.env_clear().envs(kept).env("HOME", folder).stdin(Stdio::null());
     command
@@ -58,9 +64,19 @@ impl Monitor {
 
     /// The same, with more arguments.
     pub fn start_with(folder: PathBuf, listen: SocketAddr, more: &[&str]) -> Monitor {
-        let log = OpenOptions::new().create(true).append(true).open(folder.join("stderr.log"));
         let mut command = command(&folder, &["--listen", &listen.to_string(), "--log-level", "debug"]);
         command.args(more);
+        Monitor::spawn(command, folder, listen)
+    }
+
+    /// As a new user starts it: see [`bare`].
+    pub fn start_bare(bed: &Bed) -> Monitor {
+        let folder = bed.folder("monitor");
+        Monitor::spawn(bare(&folder), folder, SocketAddr::from(([127, 0, 0, 1], 5000)))
+    }
+
+    fn spawn(mut command: Command, folder: PathBuf, listen: SocketAddr) -> Monitor {
+        let log = OpenOptions::new().create(true).append(true).open(folder.join("stderr.log"));
         let log = log.expect("the monitor's log");
         command.stdout(log.try_clone().expect("the log")).stderr(log);
         let child = command.spawn().expect("the monitor starts");

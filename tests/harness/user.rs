@@ -42,11 +42,12 @@ pub struct User {
 impl User {
     /// Asks for a long answer, streamed.
     pub fn asks(backend: &Backend, address: SocketAddr, model: &str, tokens: u32) -> User {
-        let (path, body) = request(backend, model, "Tell me a long story", tokens, true);
-        Self::sends(address, path, body)
+        User::asks_about(backend, address, model, "Tell me a long story", tokens)
     }
 
-    fn sends(address: SocketAddr, path: &'static str, body: Value) -> User {
+    /// The same, with a prompt of one's own.
+    pub fn asks_about(backend: &Backend, address: SocketAddr, model: &str, prompt: &str, tokens: u32) -> User {
+        let (path, body) = request(backend, model, prompt, tokens, true);
         let (tell, heard) = channel();
         let leave = Arc::new(AtomicBool::new(false));
         let left = leave.clone();
