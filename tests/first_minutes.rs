@@ -6,8 +6,11 @@ use serde_json::json;
 
 use crate::{
     harness::{
-        Backend, Bed, Kind, Monitor, Server, Tier, http, isolated, isolation::Isolation, monitor::bare,
-        process::Signal, say, wait_until,
+        Backend, Bed, Kind, Monitor, Server, Tier, http, isolated,
+        isolation::Isolation,
+        monitor::bare,
+        process::{self, Signal},
+        say, wait_until,
     },
     test_name,
 };
@@ -105,13 +108,14 @@ fn the_demo_breaks_heals_and_explains_within_30_seconds() {
         let out = std::fs::File::create(&log).expect("the demo's output");
         let err = out.try_clone().expect("the demo's output");
         let mut demo = bare(&folder).arg("demo").stdout(out).stderr(err).spawn().expect("the demo runs");
-        wait_until(SOON, "both breaks to be seen, healed and explained", || {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
-            let healed = said.matches("healed").count();
-            let seen = said.contains("dead") && said.contains("stalled");
-            if seen && healed >= 2 { Ok(()) } else { Err(said) }
-        });
-        let _ = demo.kill();
-        let _ = demo.wait();
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        let status =
+            wait_until(SOON, "the end of the demo", || demo.try_wait().map_err(|e| e.to_string())?.ok_or_else(said));
+        assert!(status.success(), "{status}: {}", said());
+        for part in ["dead", "stalled", "healed by start", "healed by reload"] {
+            assert!(said().contains(part), "{part:?} was to be told: {}", said());
+        }
+        let left: Vec<_> = process::all().filter(|p| p.exe().is_some_and(|e| e.ends_with("ollama"))).collect();
+        assert_eq!(left, [], "the demo's server was to end with it");
     });
 }

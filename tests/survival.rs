@@ -69,8 +69,8 @@ fn a_heal_that_a_crash_cut_short_is_finished_once(bed: &Bed, backend: &Backend) 
         let Some(row) = rows.first().filter(|row| row["closed"].is_null()) else { return Err(format!("{rows:?}")) };
         let id = row["id"].as_i64().unwrap_or_default();
         let incident = monitor.incident(id);
-        let told = incident.story.iter().any(|e| e["kind"] == json!("intent") && e.to_string().contains("restart"));
-        if told { Ok(id) } else { Err(incident.to_string()) }
+        let under_way = incident.acts().contains(&("restart".into(), "under".into()));
+        if under_way && incident.text.contains("about to") { Ok(id) } else { Err(incident.to_string()) }
     });
     let folder = monitor.folder.clone();
     monitor.kill();

@@ -51,11 +51,13 @@ impl Incident {
         self
     }
 
-    /// The acts that were done, in order, with their results: `("reap", "done")`.
+    /// The acts that were asked for, in order, each with its result: `("reap", "done")`; `under` while it goes on.
     pub fn acts(&self) -> Vec<(String, String)> {
-        let acted = self.story.iter().filter(|entry| entry["kind"] == json!("acted"));
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        acted.map(|entry| (word(&entry["act"]), word(&entry["result"]))).collect()
+        let word = |value: &Value, ends: &[char]| {
+            value.as_str().unwrap_or_default().split(ends).next().unwrap_or_default().to_owned()
+        };
+        let lines = self.story.iter().map(|l| (word(&l["kind"], &['{']), word(&l["text"], &[' ', ':', ';'])));
+        lines.filter(|(kind, _)| ai_monitor::incident::act::spec(kind).is_some()).collect()
     }
 
     /// Were these the acts, in this order, and no others?
