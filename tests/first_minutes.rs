@@ -39,7 +39,7 @@ fn a_running_ollama_is_found_and_only_observed() {
         let target = monitor.wait_state("ollama", "online", SOON);
         assert_eq!(target["found"], json!(true), "{target}");
         assert_eq!(target["version"], json!("0.32.15-demo"), "{target}");
-        assert_eq!(target["url"], json!("http://127.0.0.1:11434/"), "{target}");
+        assert_eq!(target["url"], json!("http://127.0.0.1:11434"), "{target}");
         assert_eq!(target["process_id"], json!(server.process.pid), "{target}");
         assert!(target["hint"].is_string(), "the line that would let the monitor mend it: {target}");
         let log = monitor.log();
@@ -112,7 +112,7 @@ fn the_demo_breaks_heals_and_explains_within_30_seconds() {
         let status =
             wait_until(SOON, "the end of the demo", || demo.try_wait().map_err(|e| e.to_string())?.ok_or_else(said));
         assert!(status.success(), "{status}: {}", said());
-        for part in ["dead", "stalled", "healed by start", "healed by reload"] {
+        for part in ["dead", "stalled", "healed by start", "healed by end_runner"] {
             assert!(said().contains(part), "{part:?} was to be told: {}", said());
         }
         let left: Vec<_> = process::all().filter(|p| p.exe().is_some_and(|e| e.ends_with("ollama"))).collect();

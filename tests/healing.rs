@@ -183,7 +183,7 @@ fn a_server_that_ignores_sigterm_is_killed(bed: &Bed, backend: &Backend) {
     let server = monitor.process_of("it");
     backend.order(address, &json!({"fault": "hang"}));
     let incident = monitor.wait_incident("it", 2, HEALED);
-    incident.assert_healed("unresponsive", "restart").assert_tells(&["restart", "SIGKILL"]);
+    incident.assert_healed("unresponsive", "restart").assert_tells(&["restart", "outlived its grace and was killed"]);
     assert!(!server.lives());
     one_answer(&backend, address, backend.model(), HEALED).expect("an answer");
 }
