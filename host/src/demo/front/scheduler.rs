@@ -83,9 +83,9 @@ impl Scheduler {
         model.check()?;
         let waiting = self.queue()?;
         let mut lease = self.lease(model, keep, context).await?;
-        // The runner exists, but somebody may be using it.
-        lease.place = lease.runner.places.clone().acquire_owned().await.ok();
+        // Who waits for a runner that is loaded no longer counts: only a load fills the queue (measured).
         drop(waiting);
+        lease.place = lease.runner.places.clone().acquire_owned().await.ok();
         Ok(lease)
     }
 
