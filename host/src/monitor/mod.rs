@@ -134,7 +134,9 @@ impl Monitor {
         let (sender, inbox) = mpsc::channel(64);
         let name = target.name.clone();
         let addresses = local_addresses(&target.url);
-        let task = TargetTask::new(self.core.clone(), target, inbox, addresses);
+        let mut task = TargetTask::new(self.core.clone(), target, inbox, addresses);
+        // On view at once, in the order of adding: who asks next must not miss it.
+        task.publish();
         if let Ok(mut targets) = self.targets.lock() {
             targets.insert(name, sender);
         }

@@ -109,6 +109,8 @@ impl Watch {
         self.seen.insert(process.id, SeenProcess { role: Role::Main, exe: process.exe.clone() });
         self.stranger = None;
         self.root = Some(process);
+        // Not left to the next refresh: for that one it is no new root.
+        self.owner = self.whose();
     }
 
     /// Processes of the tree (or left behind by it) that live now, root first.
