@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use super::run::Running;
 use crate::{
     config,
-    health::state::State,
+    health::{signals::Owner, state::State},
     monitor::{
         LOOK_AGAIN,
         handle::Handle,
@@ -39,21 +39,24 @@ pub(super) async fn tell(running: &Running) {
 async fn wait_for_first_looks(running: &Running) {
     let looked = async {
         let mut seen = 0;
-        let pending = |s: &Snapshot| {
-            s.monitoring_active
-                && s.targets
-                    .iter()
-                    .any(|t| t.enabled && matches!(t.state, State::Unknown | State::Checking) && t.last_check.is_none())
-        };
-        while pending(&running.monitor.snapshot()) {
+        while running.monitor.snapshot().targets.iter().any(|t| !is_settled(t)) {
             seen = running.monitor.changed(seen).await;
         }
     };
     let _ = tokio::time::timeout(FIRST_LOOKS, looked).await;
 }
 
+/// Looked at, and nothing under way that will be over in a moment.
+fn is_settled(target: &TargetView) -> bool {
+    match target.state {
+        State::Unknown => target.last_check.is_some() && target.fault.is_none() && target.owner != Owner::Command,
+        State::Checking | State::Loading | State::Healing => false,
+        _ => true,
+    }
+}
+
 fn dashboard(running: &Running) -> String {
-    format!("Dashboard: http://{}/   Ctrl-C ends the monitor, not the servers.\n", running.listen)
+    format!("\nDashboard: http://{}/   Ctrl-C ends the monitor, not the servers.\n", running.listen)
 }
 
 fn configured(snapshot: &Snapshot, running: &Running) -> String {
@@ -96,7 +99,6 @@ fn describe(target: &TargetView) -> String {
     if let Some(hint) = &target.hint {
         let _ = writeln!(text, "    mend    {hint}");
     }
-    text.push('\n');
     text
 }
 
