@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
@@ -94,22 +94,28 @@ pub fn start(launch: &Launch) -> Result<Started, StartError> {
         command.current_dir(path);
     }
     imp::detach(&mut command);
-    let child = spawn(&mut command).map_err(|error| {
-        let command = program.clone();
-        match error.kind() {
-            // The system says the same of a script whose interpreter is missing.
-            io::ErrorKind::NotFound if find_in_path(program).is_some() => StartError::NoInterpreter { command },
-            io::ErrorKind::NotFound => StartError::NotFound { command },
-            io::ErrorKind::PermissionDenied => StartError::NotPermitted { command },
-            _ => StartError::Other { command, error },
-        }
-    })?;
+    let child = spawn(&mut command).map_err(|error| why_not(program, error))?;
     let failed = |error| StartError::Other { command: program.clone(), error };
     // Not reaped yet, so its number is its own: also when it has ended already.
     let (id, _) = imp::moment(child.id())
         .ok_or_else(|| failed(io::Error::other("it was started and then could not be found")))?;
     watch_child(id, child).map_err(failed)?;
     Ok(Started { id, output_from })
+}
+
+/// The system's answer alone misleads: it says "not found" of a script whose interpreter is missing, and "permission
+/// denied" of a missing program when a folder of `PATH` may not be searched.
+fn why_not(program: &str, error: io::Error) -> StartError {
+    let command = program.to_owned();
+    let is_there = find_in_path(program).is_some();
+    match error.kind() {
+        io::ErrorKind::NotFound if is_there => StartError::NoInterpreter { command },
+        io::ErrorKind::PermissionDenied if is_there || Path::new(program).exists() => {
+            StartError::NotPermitted { command }
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => StartError::NotFound { command },
+        _ => StartError::Other { command, error },
+    }
 }
 
 /// Once more where another thread's fork holds a script open for writing ("text file busy").
