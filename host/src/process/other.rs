@@ -2,8 +2,8 @@
 //! on Linux, but for the last of what is missing.
 //!
 //! Missing here: ends are asked for ten times a second instead of told (kqueue's NOTE_EXIT); a start is exact to the
-//! second; between the comparison of the start and the signal there is a gap; services of launchd are not recognised; a started server
-//! inherits files that a C library opened without close-on-exec.
+//! second; between the comparison of the start and the signal there is a gap; services of launchd are not recognised; a
+//! started server inherits files that a C library opened without close-on-exec.
 
 use std::{io, os::unix::process::CommandExt, path::PathBuf, process::Command, time::Duration};
 
