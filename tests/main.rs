@@ -14,6 +14,7 @@ mod demo_server;
 mod first_minutes;
 mod healing;
 mod left_alone;
+mod reports;
 mod survival;
 mod switches;
 
