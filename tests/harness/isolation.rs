@@ -34,12 +34,18 @@ pub enum Isolation {
 
 /// Runs the body of the test `name` (see `test_name!`) isolated, or fails with what it printed.
 pub fn isolated(name: &str, body: impl FnOnce(Isolation)) {
+    isolated_output(name, body);
+}
+
+/// As [`isolated`], and gives what the body printed; `None` within the isolated process.
+pub fn isolated_output(name: &str, body: impl FnOnce(Isolation)) -> Option<String> {
     match env::var(STAGE).as_deref() {
         Ok("first") => be_first(),
         Ok("machine") => body(Isolation::Machine),
         Ok("ports") => body(Isolation::Ports),
-        _ => run_again(name),
+        _ => return Some(run_again(name)),
     }
+    None
 }
 
 /// Prints past the test runner's capture: what was left out must be seen.
@@ -68,7 +74,8 @@ fn namespaces() -> Command {
     command
 }
 
-fn run_again(name: &str) {
+/// Gives what it printed.
+fn run_again(name: &str) -> String {
     let isolation = permitted();
     let exe = env::current_exe().expect("the test binary's own path");
     let mut command = match isolation {
@@ -106,7 +113,7 @@ fn run_again(name: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
     match ended {
-        Some(status) if status.success() => {}
+        Some(status) if status.success() => output,
         Some(status) => panic!("{short} failed ({status}):\n{output}"),
         None => panic!("{short} was not over after {LONGEST:?}:\n{output}"),
     }

@@ -75,7 +75,8 @@ impl Monitor {
         Monitor::spawn(bare(&folder), folder, SocketAddr::from(([127, 0, 0, 1], 5000)))
     }
 
-    fn spawn(mut command: Command, folder: PathBuf, listen: SocketAddr) -> Monitor {
+    /// Runs the command line and waits until its API answers.
+    pub fn spawn(mut command: Command, folder: PathBuf, listen: SocketAddr) -> Monitor {
         let log = OpenOptions::new().create(true).append(true).open(folder.join("stderr.log"));
         let log = log.expect("the monitor's log");
         command.stdout(log.try_clone().expect("the log")).stderr(log);
