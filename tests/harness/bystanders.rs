@@ -1,8 +1,9 @@
 //! Ten processes that look like the server and are none of the monitor's business.
 
 use std::{
+    fs::OpenOptions,
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -18,11 +19,14 @@ pub struct Bystanders {
     living: Vec<(&'static str, Process)>,
     /// Dropping these would close the standard inputs that some wait at.
     _parents: Vec<Child>,
+    /// What they say: why one of them ended by itself.
+    words: PathBuf,
 }
 
 impl Bystanders {
     pub fn start(bed: &Bed) -> Bystanders {
         let elsewhere = bed.folder("elsewhere");
+        let words_of_all = elsewhere.join("bystanders.log");
         let twin = ai_monitor::demo::install(Path::new(MONITOR), &elsewhere).expect("the twins' programs");
         let model = elsewhere.join("twin.gguf");
         std::fs::write(&model, "a model of somebody else").expect("the twin's model");
@@ -39,7 +43,7 @@ impl Bystanders {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("exec 3<&0; {script}"), "sh"]).arg(ollama).arg(llama);
         shell.args([port(), port()]).arg(&model).arg(elsewhere.join("models"));
-        let shell = quiet(&mut shell).spawn().expect("the bystanders' shell");
+        let shell = quiet(&mut shell, &words_of_all).spawn().expect("the bystanders' shell");
         let parent = Process::find(shell.id()).expect("the bystanders' shell");
         let ours = wait_until(Duration::from_secs(10), "four processes of the bystanders' shell", || {
             let children: Vec<Process> =
@@ -52,7 +56,7 @@ impl Bystanders {
 
         let mut parents = vec![shell];
         let mut alone = |what: &'static str, command: &mut Command| {
-            let child = quiet(command).spawn().unwrap_or_else(|e| panic!("a bystander ({what}): {e}"));
+            let child = quiet(command, &words_of_all).spawn().unwrap_or_else(|e| panic!("a bystander ({what}): {e}"));
             living.push((what, Process::find(child.id()).unwrap_or_else(|| panic!("a bystander ({what}) is gone"))));
             parents.push(child);
         };
@@ -66,7 +70,7 @@ impl Bystanders {
             "a reader of the engine's file",
             Command::new("sh").args(["-c", "exec sleep 600 < \"$1\"", "sh"]).arg(llama),
         );
-        let ten = Bystanders { living, _parents: parents };
+        let ten = Bystanders { living, _parents: parents, words: words_of_all };
         assert_eq!(ten.living.len(), 10, "ten bystanders");
         ten
     }
@@ -74,7 +78,13 @@ impl Bystanders {
     /// Fails the test if one of them is gone.
     pub fn assert_alive(&self) {
         for (what, process) in &self.living {
-            assert!(process.lives(), "bystander {} ({what}) did not live to the end of the test", process.pid);
+            let said = || std::fs::read_to_string(&self.words).unwrap_or_default();
+            assert!(
+                process.lives(),
+                "bystander {} ({what}) did not live to the end; they said:\n{}",
+                process.pid,
+                said()
+            );
         }
     }
 }
@@ -85,6 +95,8 @@ fn log_named(bed: &Bed) -> std::path::PathBuf {
     log
 }
 
-fn quiet(command: &mut Command) -> &mut Command {
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null())
+/// Their words go to a file: read when one of them is gone.
+fn quiet<'a>(command: &'a mut Command, words: &Path) -> &'a mut Command {
+    let file = OpenOptions::new().append(true).create(true).open(words).expect("a file for their words");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file)
 }

@@ -414,3 +414,12 @@ fn each_flag_moves_its_own_place() {
     assert_eq!((moved.data.as_path(), moved.plugins.as_path()), (Path::new("d"), Path::new("d/plugins")));
     assert_eq!((moved.config, moved.policies), (places(&Flags::default()).config, places(&Flags::default()).policies));
 }
+
+#[test]
+fn the_configuration_of_the_readme_is_good() {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("the README shows a configuration");
+    let (text, _) = rest.split_once("```").expect("it ends");
+    let config = read(text).expect("it passes the check");
+    assert_eq!(config.targets.len(), 2);
+}
