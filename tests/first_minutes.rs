@@ -25,6 +25,17 @@ fn on_usual_ports(name: &str, play: fn(&Bed)) {
     });
 }
 
+/// Waits until the monitor has said all of these.
+fn says(monitor: &Monitor, parts: &[&str]) {
+    wait_until(SOON, "the words of the first minutes", || {
+        let log = monitor.log();
+        match parts.iter().find(|part| !log.contains(**part)) {
+            None => Ok(()),
+            Some(part) => Err(format!("{part:?} is not said:\n{log}")),
+        }
+    });
+}
+
 fn usual(address: &str) -> std::net::SocketAddr {
     address.parse().expect("an address")
 }
@@ -42,10 +53,7 @@ fn a_running_ollama_is_found_and_only_observed() {
         assert_eq!(target["url"], json!("http://127.0.0.1:11434"), "{target}");
         assert_eq!(target["process_id"], json!(server.process.pid), "{target}");
         assert!(target["hint"].is_string(), "the line that would let the monitor mend it: {target}");
-        let log = monitor.log();
-        for part in ["Ollama", "0.32.15-demo", "127.0.0.1:11434", "demo:latest", "http://127.0.0.1:5000"] {
-            assert!(log.contains(part), "{part:?} was to be said at the start:\n{log}");
-        }
+        says(&monitor, &["Ollama", "0.32.15-demo", "127.0.0.1:11434", "demo:latest", "http://127.0.0.1:5000"]);
         server.process.signal(Signal::KILL);
         monitor.wait_state("ollama", "offline", SOON);
         assert!(std::net::TcpStream::connect(server.address).is_err(), "observed only");
@@ -56,14 +64,7 @@ fn a_running_ollama_is_found_and_only_observed() {
 fn where_nothing_runs_it_says_where_it_looked_and_what_to_do() {
     on_usual_ports(test_name!(where_nothing_runs_it_says_where_it_looked_and_what_to_do), |bed| {
         let monitor = Monitor::start_bare(bed);
-        wait_until(SOON, "words for who has no server", || {
-            let log = monitor.log();
-            let parts = ["11434", "8080", "30 s", "ai-monitor demo", "[[target]]"];
-            match parts.iter().find(|part| !log.contains(**part)) {
-                None => Ok(()),
-                Some(part) => Err(format!("{part:?} is not said:\n{log}")),
-            }
-        });
+        says(&monitor, &["11434", "8080", "30 s", "ai-monitor demo", "[[target]]"]);
     });
 }
 

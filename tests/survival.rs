@@ -15,6 +15,7 @@ tiers! {
     demo = Demo {
         a_started_server_that_logs_outlives_the_monitors_crash(Ollama),
         a_heal_that_a_crash_cut_short_is_finished_once(Ollama),
+        a_start_that_a_crash_cut_short_is_not_done_twice(Llama),
         the_end_by_sigterm_is_quick_and_says_who_keeps_running(Ollama),
         one_monitor_per_data_folder(Ollama),
     }
@@ -25,8 +26,7 @@ tiers! {
 
 /// The servers of this backend's program that live now.
 fn servers(backend: &Backend) -> Vec<Process> {
-    let serves = |p: &Process| p.arguments().get(1).is_some_and(|a| a == "serve");
-    process::all().filter(|p| p.exe().is_some_and(|e| e == backend.program()) && serves(p)).collect()
+    process::all().filter(|p| p.exe().is_some_and(|e| e == backend.program())).collect()
 }
 
 /// A Go server that logs to a pipe whose reader is gone dies of SIGPIPE; the demo's does the same on purpose.
@@ -87,6 +87,30 @@ fn a_heal_that_a_crash_cut_short_is_finished_once(bed: &Bed, backend: &Backend) 
     monitor.wait_checks("it", 3, SOON);
     assert_eq!(monitor.incidents("it").len(), 2);
     assert_eq!(servers(&backend), [monitor.process_of("it")], "started once");
+}
+
+/// Killed while the new server still loads: it runs, and nobody had seen it ready.
+fn a_start_that_a_crash_cut_short_is_not_done_twice(bed: &Bed, backend: &Backend) {
+    let backend = backend.clone().with_faults(&json!([{"fault": "slow_load", "seconds": 5, "in": "engine"}]));
+    let mut monitor = Monitor::start(bed, &backend.target("it", bed.free_address(), ""));
+    monitor.wait_for(SOON, "the start to be under way", |monitor| {
+        let row = monitor.incidents("it").first().cloned().ok_or("no incident")?;
+        let incident = monitor.incident(row["id"].as_i64().unwrap_or_default());
+        if incident.text.contains("was started") { Ok(()) } else { Err(incident.to_string()) }
+    });
+    let server = servers(&backend);
+    assert_eq!(server.len(), 1);
+    let folder = monitor.folder.clone();
+    monitor.kill();
+    drop(monitor);
+
+    let monitor = Monitor::start_again(folder, bed.free_address());
+    let incident = monitor.wait_incident("it", 1, SOON);
+    incident.assert_healed("dead", "start");
+    monitor.wait_state("it", "online", SOON);
+    monitor.wait_checks("it", 3, SOON);
+    assert_eq!(servers(&backend), server, "started once: {incident}");
+    assert_eq!(monitor.incidents("it").len(), 1);
 }
 
 fn the_end_by_sigterm_is_quick_and_says_who_keeps_running(bed: &Bed, backend: &Backend) {

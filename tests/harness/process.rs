@@ -42,12 +42,6 @@ impl Process {
         fs::read_link(format!("/proc/{}/exe", self.pid)).ok()
     }
 
-    pub fn arguments(&self) -> Vec<String> {
-        let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
-        let parts = line.split(|b| *b == 0).map(|part| String::from_utf8_lossy(part).into_owned());
-        parts.filter(|part| !part.is_empty()).collect()
-    }
-
     /// Resident memory, bytes.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
