@@ -10,6 +10,7 @@
 mod harness;
 
 mod bad_input;
+mod contract;
 mod demo_server;
 mod first_minutes;
 mod healing;
@@ -17,6 +18,7 @@ mod left_alone;
 mod reports;
 mod survival;
 mod switches;
+mod v43_client;
 
 use harness::{Backend, Bed, Kind, Tier, backend, isolated, say};
 
