@@ -24,7 +24,7 @@ fn main() {
     if !isolated && !std::env::args().any(|argument| argument == "--bench") {
         return println!("nothing measured: run cargo bench -p ai-monitor");
     }
-    if let Some(printed) = harness::isolation::isolated_output("monitor::bench", |isolation| measure(isolation)) {
+    if let Some(printed) = harness::isolation::isolated_output("monitor::bench", measure) {
         print!("{printed}");
     }
 }
