@@ -73,6 +73,8 @@ struct Decisions {
     next_seq: HashMap<IncidentId, i64>,
     /// What [`Journal::saw_process`] has written already.
     seen: HashSet<(String, ProcessId, String)>,
+    /// What [`Journal::mark_ready`] has written already.
+    ready: HashSet<String>,
     /// The last one of each target.
     last_non_decision: HashMap<String, NonDecision>,
 }
@@ -263,9 +265,12 @@ impl Journal {
         }
     }
 
-    /// This target was ready.
+    /// This target was ready. Cheap when repeated: that it ever was is all that is asked.
     pub fn mark_ready(&self, target: &str, at: Timestamp) {
-        self.note(Write::Ready { target: target.into(), at });
+        let mut state = lock(&self.shared.decisions);
+        if state.ready.insert(target.into()) {
+            self.shared.note(&mut state, Write::Ready { target: target.into(), at });
+        }
     }
 
     /// An act that counts against a budget.
@@ -316,6 +321,7 @@ impl Shared {
             next_id,
             next_seq: HashMap::new(),
             seen: HashSet::new(),
+            ready: HashSet::new(),
             last_non_decision: HashMap::new(),
         };
         Ok(Shared {

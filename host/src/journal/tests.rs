@@ -158,6 +158,9 @@ fn what_a_restart_must_know_is_kept() {
         journal.saw_process("a", process(pid), boot, at(2));
     }
     journal.mark_ready("a", at(3));
+    journal.mark_ready("a", at(4));
+    let first = i64::try_from(at(3).as_nanosecond()).unwrap();
+    assert_eq!(count(&journal, "SELECT at FROM ready"), first, "said at each look, written once");
     let spent = |second| Spent {
         act: "restart".into(),
         budget: BudgetKind::Starts,
