@@ -1,9 +1,11 @@
 //! The snapshot that everybody reads: target tasks put their view, readers take the whole, and every change wakes all
 //! who wait.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -32,25 +34,32 @@ struct Parts {
     /// In the order of the configuration.
     order: Vec<String>,
     targets: BTreeMap<String, TargetView>,
+    /// Composed when it is asked for, until the next change: most changes are read by nobody, and composing copies
+    /// every target.
+    composed: Option<Arc<Snapshot>>,
 }
 
 /// One per process.
 #[derive(Debug)]
 pub struct Board {
-    parts: std::sync::Mutex<Parts>,
-    snapshot: ArcSwap<Snapshot>,
+    parts: Mutex<Parts>,
     changes: watch::Sender<u64>,
 }
 
 impl Board {
     pub fn new(own: Own) -> Board {
-        let parts = Parts { own, order: Vec::new(), targets: BTreeMap::new() };
-        let snapshot = ArcSwap::from_pointee(compose(&parts));
-        Board { parts: std::sync::Mutex::new(parts), snapshot, changes: watch::Sender::new(0) }
+        let parts = Parts { own, order: Vec::new(), targets: BTreeMap::new(), composed: None };
+        Board { parts: Mutex::new(parts), changes: watch::Sender::new(0) }
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        let mut parts = self.parts();
+        if let Some(snapshot) = &parts.composed {
+            return snapshot.clone();
+        }
+        let snapshot = Arc::new(compose(&parts));
+        parts.composed = Some(snapshot.clone());
+        snapshot
     }
 
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -73,7 +82,7 @@ impl Board {
     /// Says or takes back a trouble of the monitor itself.
     pub fn trouble(&self, what: &str, text: Option<String>) {
         let same = |parts: &Parts| parts.own.troubles.get(what) == text.as_ref();
-        if self.parts.lock().map(|p| same(&p)).unwrap_or(false) {
+        if same(&self.parts()) {
             return;
         }
         self.edit(|parts| {
@@ -85,11 +94,16 @@ impl Board {
     }
 
     fn edit(&self, edit: impl FnOnce(&mut Parts)) {
-        let Ok(mut parts) = self.parts.lock() else { return };
+        let mut parts = self.parts();
         edit(&mut parts);
-        self.snapshot.store(Arc::new(compose(&parts)));
+        parts.composed = None;
         drop(parts);
         self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// A panic of another task must not blind those who read: what the lock guards is whole after each edit.
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,5 +123,24 @@ fn compose(parts: &Parts) -> Snapshot {
         debug_mode: own.debug_mode,
         check_interval: own.check_interval,
         targets: parts.order.iter().filter_map(|name| parts.targets.get(name)).cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_composed_once_and_anew_after_a_change() {
+        let board = Board::new(Own::default());
+        let mut changes = board.changes();
+        let first = board.snapshot();
+        assert!(Arc::ptr_eq(&first, &board.snapshot()));
+        board.own(|own| own.debug_mode = true);
+        assert!(changes.has_changed().is_ok_and(|changed| changed));
+        changes.mark_unchanged();
+        assert!(board.snapshot().debug_mode && !first.debug_mode);
+        board.trouble("journal", None);
+        assert!(changes.has_changed().is_ok_and(|changed| !changed), "what is so already is no change");
     }
 }

@@ -187,10 +187,10 @@ impl TargetTask {
             let wish = Wish { infer: self.inference_due(std::mem::take(&mut infer)), port: false };
             let began = self.core.clock.now().mono;
             let verdict = self.look(wish).await;
-            self.publish();
             let again = verdict.again.clone();
             match &verdict.fault {
                 Some(fault) => {
+                    self.publish();
                     let fault = fault.clone();
                     self.decide(fault, verdict).await;
                 }
