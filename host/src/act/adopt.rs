@@ -5,7 +5,7 @@ use ai_monitor_plugin_api::event::Depth;
 use super::Ground;
 use crate::{
     health::{
-        look::{Look, Said},
+        look::Said,
         signals::{Owner, PortHolder},
     },
     incident::act::Outcome,
@@ -61,18 +61,7 @@ pub(super) async fn adopt(ground: &mut Ground<'_>) -> Outcome {
 /// `None`: it answers. Otherwise why it does not.
 async fn answers(ground: &mut Ground<'_>) -> Option<Outcome> {
     let observation = ground.probe(Depth::Liveness).await?;
-    let look = Look {
-        now: crate::time::Clock::now(&crate::time::SystemClock::default()),
-        observations: vec![observation],
-        signals: crate::health::signals::Signals {
-            tree: None,
-            port: PortHolder::Unknown,
-            identity: None,
-            own_requests: 0,
-            owner: Owner::None,
-        },
-    };
-    match look.said(Depth::Liveness) {
+    match observation.said() {
         Said::Ok(_) => None,
         Said::Failed(record) => Some(Outcome::new("not_ours", format!("it does not answer: {}", record.sentence()))),
         Said::Nothing => Some(Outcome::new("not_ours", "it could not be asked")),

@@ -271,7 +271,9 @@ fn stalled(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     let flat = flat_for > Duration::ZERO;
     let in_flight = health.in_flight(look);
     let holds = stopped.is_some() || (flat && (progress_silent.is_some() || token_late || in_flight));
-    if !holds {
+    // Asked for a token, and none could be asked for without harm: nothing is proven, and it is asked again in time.
+    let undecidable = look.inference() == Some(InferenceResult::Skipped) && stopped.is_none() && !in_flight;
+    if !holds || undecidable {
         return None;
     }
     let mut c = Candidate::new(FaultClass::Stalled, Depth::Progress)

@@ -29,22 +29,28 @@ pub enum Said<'a> {
     Failed(&'a RequestRecord),
 }
 
+impl Observation {
+    /// What it said of its own depth: the first request that failed, else the last that went well.
+    pub fn said(&self) -> Said<'_> {
+        if self.end != SessionEnd::Report {
+            return Said::Nothing;
+        }
+        let records = || self.requests.iter().filter(|r| r.of == Some(self.depth));
+        if let Some(failed) = records().find(|r| is_failure(r)) {
+            return Said::Failed(failed);
+        }
+        records().next_back().map_or(Said::Nothing, Said::Ok)
+    }
+}
+
 impl Look {
     pub fn at(&self, depth: Depth) -> Option<&Observation> {
         self.observations.iter().find(|o| o.depth == depth)
     }
 
-    /// What a depth's own session said of this depth: the first request that failed, else the last that went well.
+    /// What a depth's own session said of this depth.
     pub fn said(&self, depth: Depth) -> Said<'_> {
-        let Some(observation) = self.at(depth) else { return Said::Nothing };
-        if observation.end != SessionEnd::Report {
-            return Said::Nothing;
-        }
-        let records = || observation.requests.iter().filter(move |r| r.of == Some(depth));
-        if let Some(failed) = records().find(|r| is_failure(r)) {
-            return Said::Failed(failed);
-        }
-        records().next_back().map_or(Said::Nothing, Said::Ok)
+        self.at(depth).map_or(Said::Nothing, Observation::said)
     }
 
     /// Did the plugin itself fail in every session of this look? Then nothing could be inspected.

@@ -411,6 +411,18 @@ fn a_token_that_comes_clears_a_silent_progress_route() {
 }
 
 #[test]
+fn a_token_that_cannot_be_asked_for_proves_nothing() {
+    let mut film = film();
+    film.well();
+    let round = || vec![ok(Depth::Liveness), ok(Depth::Readiness), silent(Depth::Progress)];
+    for _ in 0..8 {
+        film.look(2500, round());
+    }
+    let verdict = film.look(2500, [round(), vec![token(InferenceResult::Skipped)]].concat());
+    assert_eq!((class(&verdict), verdict.state, verdict.again), (None, State::Online, Again::AtInterval));
+}
+
+#[test]
 fn where_cpu_cannot_be_read_nothing_is_stalled() {
     let mut film = film();
     film.runner().cpu = None;

@@ -18,6 +18,7 @@ use crate::{
     },
     journal::record::Sample,
     probe::{identify::identify, session::ProbeAsk},
+    process,
 };
 
 /// A model is asked for so little that even a slow machine answers soon.
@@ -81,15 +82,16 @@ impl TargetTask {
         let answered = answered(&liveness);
         let odd = liveness.requests.iter().any(|r| matches!(r.outcome, Outcome::Foreign | Outcome::Malformed));
         self.known.strange = if odd { self.known.strange + 1 } else { 0 };
-        observations.push(liveness);
         if answered && (self.known.identity.is_none() || self.known.strange >= 2) {
             identity = self.identify().await;
         }
-        let mut alive = self.is_well(&observations);
+        let alive = matches!(liveness.said(), Said::Ok(_));
+        observations.push(liveness);
         // Who holds the port without being of the target by its file, and answers as it, is the target's process.
         if alive
             && identity.as_ref().or(self.known.identity.as_ref()).is_none_or(|i| i.backend == self.config.backend)
-            && let Some(stranger) = self.watch.stranger().cloned()
+            // What only forwards never stands for the server behind it (faults.md, rule 11).
+            && let Some(stranger) = self.watch.stranger().filter(|s| !process::is_forwarder(s)).cloned()
         {
             self.watch.adopt(stranger);
             let seen = self.watch.refresh(false);
@@ -109,7 +111,6 @@ impl TargetTask {
             let seen = self.watch.refresh(true);
             (port, owner) = (seen.port, seen.owner);
         }
-        alive &= true;
 
         let look = Look {
             now: self.core.clock.now(),
@@ -136,21 +137,6 @@ impl TargetTask {
         };
         self.verdict = Some(verdict.clone());
         verdict
-    }
-
-    fn is_well(&self, observations: &[Observation]) -> bool {
-        let look = Look {
-            now: self.core.clock.now(),
-            observations: observations.to_vec(),
-            signals: Signals {
-                tree: None,
-                port: PortHolder::Unknown,
-                identity: None,
-                own_requests: 0,
-                owner: self.watch.owner().clone(),
-            },
-        };
-        matches!(look.said(Depth::Liveness), Said::Ok(_))
     }
 
     /// One probe of this depth.
