@@ -31,6 +31,9 @@ const MOST_CHANGES: u32 = 5;
 /// A look that decides nothing (loading, plugin failing) is repeated so long before the incident is left.
 const UNDECIDED: Duration = Duration::from_secs(60);
 
+/// A backoff is counted by the wall clock and waited for by the other: what is left by their difference is nothing.
+const CLOCKS_DIFFER: Duration = Duration::from_millis(50);
+
 /// What the incident wants next. One thing at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wants {
@@ -60,7 +63,10 @@ pub enum Got {
     /// Into which file's ladder, and why that one. `None`: there is no debug part.
     Entered(Option<(String, String)>),
     Stepped(Step),
-    Turn,
+    /// `waited`: others had theirs first, and the world went on meanwhile.
+    Turn {
+        waited: bool,
+    },
     /// The time is over.
     Waited,
     Acted(Outcome),
@@ -208,7 +214,11 @@ impl Incident {
                 None => self.guard(call, now, budget, Some(until), log),
             },
             (Phase::Quiet { call, until }, Got::Waited) => self.guard(call, now, budget, Some(until), log),
-            (Phase::Turn { call }, Got::Turn) => self.after_turn(call, now, budget, log),
+            (Phase::Turn { call }, Got::Turn { waited: false }) => self.act(call, now),
+            (Phase::Turn { call }, Got::Turn { waited: true }) => {
+                self.phase = Phase::BeforeAct { call };
+                Wants::Look { after: None }
+            }
             (Phase::Backoff { call }, Got::Waited) => {
                 self.phase = Phase::BeforeAct { call };
                 Wants::Look { after: None }
@@ -219,7 +229,7 @@ impl Incident {
             },
             (Phase::BeforeAct { call }, Got::Looked(verdict)) => match self.looked(verdict, now, log) {
                 Some(wants) => wants,
-                None if self.verdict.fault.is_some() => self.act(call, now),
+                None if self.verdict.fault.is_some() => self.guard(call, now, budget, None, log),
                 // Nothing is done on a look that proves nothing.
                 None => {
                     self.phase = Phase::Backoff { call };
@@ -233,7 +243,7 @@ impl Incident {
             (Phase::AfterAct { outcome, undecided_since }, Got::Looked(verdict)) => {
                 self.looked_after(outcome, undecided_since, verdict, now, log)
             }
-            (Phase::AfterAct { .. }, Got::Waited) => Wants::Look { after: None },
+            (Phase::AfterAct { .. }, Got::Waited) => self.look_again(),
             (Phase::Ended, _) => Wants::End,
             // A bug of ours must not end in a heal that never ends.
             (phase, got) => {
@@ -256,7 +266,8 @@ impl Incident {
             Phase::Quiet { call, until } => self.guard(call, now, budget, Some(until), log),
             Phase::Waiting { until, .. } => Wants::WaitUntil(until),
             Phase::Turn { .. } => Wants::Turn,
-            Phase::AfterAct { .. } | Phase::BeforeAct { .. } => Wants::Look { after: None },
+            Phase::AfterAct { .. } => self.look_again(),
+            Phase::BeforeAct { .. } => Wants::Look { after: None },
             Phase::Acting { call, .. } => Wants::Act(call),
             Phase::Policy => Wants::Resume(None),
             Phase::Ended => Wants::End,
@@ -364,17 +375,16 @@ impl Incident {
                 Wants::WaitUntil(until)
             }
             Ruling::Pass if call.spec().rung == super::act::Rung::Look => self.act(call, now),
-            Ruling::Pass => {
-                self.phase = Phase::Turn { call };
-                Wants::Turn
-            }
+            Ruling::Pass => self.backoff_then_turn(call, now, budget, log),
         }
     }
 
-    fn after_turn(&mut self, call: ActCall, now: Now, budget: &mut Budget, log: &mut Vec<Record>) -> Wants {
+    /// The turn comes last: who waits for its backoff (up to `backoff_max`) must not keep others from theirs.
+    fn backoff_then_turn(&mut self, call: ActCall, now: Now, budget: &Budget, log: &mut Vec<Record>) -> Wants {
         let wait = self.backoff(&call, now, budget);
-        if wait.is_zero() {
-            return self.act(call, now);
+        if wait < CLOCKS_DIFFER {
+            self.phase = Phase::Turn { call };
+            return Wants::Turn;
         }
         let text = format!("{} waits {:.0} s between starts", call.act, wait.as_secs_f64().ceil());
         log.push(Record::Guard { guard: "backoff".into(), did: "waits".into(), text });
@@ -403,9 +413,8 @@ impl Incident {
         let looks_again = outcome.changed || call.act == "wait";
         self.tried.push(Tried { call, outcome: outcome.clone(), class: self.fault.class, at: now });
         if looks_again {
-            let after = self.tried.last().map(|t| t.call.act.clone());
             self.phase = Phase::AfterAct { outcome, undecided_since: None };
-            return Wants::Look { after };
+            return self.look_again();
         }
         self.phase = Phase::Policy;
         Wants::Resume(Some(outcome))
@@ -433,7 +442,10 @@ impl Incident {
         now: Now,
         log: &mut Vec<Record>,
     ) -> Wants {
-        log.push(Record::Looked { text: verdict.why.clone(), fault: verdict.fault.clone() });
+        // A look that is repeated while nothing is decided is told once.
+        if undecided_since.is_none() || verdict.is_sound() || verdict.fault.is_some() {
+            log.push(Record::Looked { text: verdict.why.clone(), fault: verdict.fault.clone() });
+        }
         if let Some(wants) = self.looked(verdict, now, log) {
             return wants;
         }
@@ -502,7 +514,16 @@ impl Incident {
     /// Goes on after an act whose effect may not have been measured any more.
     pub fn look_after(&mut self, outcome: Outcome) -> Wants {
         self.phase = Phase::AfterAct { outcome, undecided_since: None };
+        self.look_again()
+    }
+
+    fn look_again(&self) -> Wants {
         Wants::Look { after: self.tried.last().map(|t| t.call.act.clone()) }
+    }
+
+    /// The acts that changed something: a look that finds it well must go as deep as they could have broken.
+    pub fn changed_by(&self) -> impl Iterator<Item = &str> {
+        self.tried.iter().filter(|t| t.outcome.changed).map(|t| t.call.act.as_str())
     }
 
     /// Goes on with the act that was under way when the monitor ended.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, json};
 
 use super::{
-    act::{ActCall, Outcome, Rung},
+    act::{ActCall, BudgetKind, Outcome, Rung},
     budget::Budget,
     life::{Got, Incident, Wants},
 };
@@ -19,7 +19,7 @@ use crate::{
         signals::Owner,
         state::State,
     },
-    journal::record::{Ended, Record},
+    journal::record::{Ended, Record, Spent},
     policy::step::Step,
     time::Now,
 };
@@ -82,6 +82,8 @@ struct Stage {
     looks: Vec<Verdict>,
     /// All that was really done, in order.
     done: Vec<String>,
+    /// After which act each look was asked for.
+    depths: Vec<Option<String>>,
     log: Vec<Record>,
 }
 
@@ -98,6 +100,7 @@ impl Stage {
             answers: Vec::new(),
             looks: vec![broken(class)],
             done: Vec::new(),
+            depths: Vec::new(),
             log: Vec::new(),
         }
     }
@@ -139,7 +142,7 @@ impl Stage {
                     let step = if self.ladder.is_empty() { Step::End } else { self.ladder.remove(0) };
                     Got::Stepped(step)
                 }
-                Wants::Turn => Got::Turn,
+                Wants::Turn => Got::Turn { waited: false },
                 Wants::WaitUntil(until) => {
                     let until = u64::try_from(until.as_millis()).expect("a play is short");
                     if until > self.ms + 5000 {
@@ -155,7 +158,10 @@ impl Stage {
                     self.ms += 100;
                     Got::Acted(if self.answers.is_empty() { Outcome::done("") } else { self.answers.remove(0) })
                 }
-                Wants::Look { .. } => Got::Looked(self.see()),
+                Wants::Look { after } => {
+                    self.depths.push(after);
+                    Got::Looked(self.see())
+                }
             };
             let now = self.now();
             wants = self.incident.on(got, now, &mut self.budget, &mut self.log);
@@ -342,18 +348,58 @@ fn a_user_s_word_ends_it_at_any_time() {
 fn a_person_clears_the_backoff_under_way() {
     let mut stage = Stage::new(FaultClass::Dead, vec![]);
     let now = stage.now();
-    stage.budget.spend(crate::journal::record::Spent {
-        act: "start".into(),
-        budget: super::act::BudgetKind::Starts,
-        at: now.wall,
-        took: Duration::ZERO,
-    });
+    stage.budget.spend(Spent { act: "start".into(), budget: BudgetKind::Starts, at: now.wall, took: Duration::ZERO });
     let on = |got, stage: &mut Stage| stage.incident.on(got, now, &mut stage.budget, &mut stage.log);
     on(Got::Entered(Some(("x".into(), "own".into()))), &mut stage);
-    assert_eq!(on(Got::Stepped(ask("start")), &mut stage), Wants::Turn);
-    assert!(matches!(on(Got::Turn, &mut stage), Wants::WaitUntil(_)));
+    assert!(matches!(on(Got::Stepped(ask("start")), &mut stage), Wants::WaitUntil(_)));
     assert_eq!(on(Got::Person { force: false }, &mut stage), Wants::Look { after: None });
-    assert_eq!(on(Got::Looked(broken(FaultClass::Dead)), &mut stage), Wants::Act(call("start")));
+    assert_eq!(on(Got::Looked(broken(FaultClass::Dead)), &mut stage), Wants::Turn);
+    assert_eq!(on(Got::Turn { waited: false }, &mut stage), Wants::Act(call("start")));
+}
+
+/// With two turns on a machine, two targets that crash in a loop would keep all others from being healed.
+#[test]
+fn the_backoff_is_waited_for_without_a_turn() {
+    let mut stage = Stage::new(FaultClass::Dead, vec![]);
+    let now = stage.now();
+    stage.budget.spend(Spent { act: "start".into(), budget: BudgetKind::Starts, at: now.wall, took: Duration::ZERO });
+    let on = |got, stage: &mut Stage| stage.incident.on(got, now, &mut stage.budget, &mut stage.log);
+    on(Got::Entered(Some(("x".into(), "own".into()))), &mut stage);
+    assert!(matches!(on(Got::Stepped(ask("start")), &mut stage), Wants::WaitUntil(_)), "not its turn yet");
+}
+
+#[test]
+fn guards_and_fault_are_looked_at_anew_after_any_waiting() {
+    let open = |stage: &mut Stage| {
+        let now = stage.now();
+        let (incident, budget) = (&mut stage.incident, &mut stage.budget);
+        incident.on(Got::Entered(Some(("x".into(), "own".into()))), now, budget, &mut stage.log);
+        assert_eq!(incident.on(Got::Stepped(ask("start")), now, budget, &mut stage.log), Wants::Turn);
+        let wants = incident.on(Got::Turn { waited: true }, now, budget, &mut stage.log);
+        assert_eq!(wants, Wants::Look { after: None }, "others had their turn first");
+    };
+    let mut stage = Stage::new(FaultClass::Dead, vec![]);
+    open(&mut stage);
+    let now = stage.now();
+    let wants = stage.incident.on(Got::Looked(well()), now, &mut stage.budget, &mut stage.log);
+    assert_eq!(wants, Wants::End, "it is well by now");
+
+    let mut stage = Stage::new(FaultClass::Dead, vec![]);
+    open(&mut stage);
+    stage.incident.owner = Owner::Unit("ollama.service".into());
+    let wants = stage.incident.on(Got::Looked(broken(FaultClass::Dead)), now, &mut stage.budget, &mut stage.log);
+    assert!(matches!(wants, Wants::Resume(Some(o)) if o.by.as_deref() == Some("not_owned")), "somebody took it over");
+}
+
+#[test]
+fn a_look_that_is_repeated_while_nothing_is_decided_goes_as_deep_and_is_told_once() {
+    let mut stage = Stage::new(FaultClass::Dead, vec![ask("start")]);
+    let loading = Verdict { state: State::Loading, fault: None, why: "loading".into(), ..broken(FaultClass::Dead) };
+    stage.looks = vec![loading.clone(), loading.clone(), loading, well()];
+    assert_eq!(stage.play().0, Ended::Healed);
+    let looked = stage.log.iter().filter(|r| matches!(r, Record::Looked { .. })).count();
+    assert_eq!(looked, 2, "loading, then well");
+    assert!(stage.depths.iter().all(|after| after.as_deref() == Some("start")), "{:?}", stage.depths);
 }
 
 #[test]

@@ -130,8 +130,9 @@ impl TargetTask {
             let now = self.core.clock.now();
             let mut log = Vec::new();
             let Some((_, incident)) = &mut self.incident else { return };
-            wants = incident.on(got, now, &mut self.budget, &mut log);
+            // The guards judge by whose it is now, not by whose it was before the last wait.
             incident.owner = self.watch.owner().clone();
+            wants = incident.on(got, now, &mut self.budget, &mut log);
             for record in log {
                 self.write(&heal, &record);
             }
@@ -163,26 +164,35 @@ impl TargetTask {
                 None => Got::Entered(None),
             },
             Wants::Resume(outcome) => self.resume_policy(heal, outcome).await,
+            Wants::Turn if heal.permit.is_some() => Got::Turn { waited: false },
             Wants::Turn => {
+                if let Ok(permit) = self.core.turns.clone().try_acquire_owned() {
+                    heal.permit = Some(permit);
+                    return Some(Got::Turn { waited: false });
+                }
                 let turns = self.core.turns.clone();
                 tokio::select! {
                     permit = turns.acquire_owned() => {
                         heal.permit = permit.ok();
-                        Got::Turn
+                        Got::Turn { waited: true }
                     }
                     got = interrupted(
                         &mut self.control, &mut self.inbox, &mut self.joined, (&self.config.name, self.config.enabled)
                     ) => return got,
                 }
             }
-            Wants::WaitUntil(until) => return self.wait_while_looking(until).await,
+            Wants::WaitUntil(until) => {
+                // Who waits has no turn: others act meanwhile.
+                heal.permit = None;
+                return self.wait_while_looking(heal, until).await;
+            }
             Wants::Act(call) => {
                 let outcome = self.act(heal, &call).await?;
                 heal.permit = None;
                 Got::Acted(outcome)
             }
             Wants::Look { after } => {
-                let deep = after.as_deref().is_some_and(looks_deep);
+                let deep = after.as_deref().is_some_and(looks_deep) || self.was_changed_deep();
                 Got::Looked(self.verify(heal, deep).await?)
             }
         })
@@ -216,7 +226,7 @@ impl TargetTask {
     }
 
     /// Waits, for time or until somebody or something interrupts; looks at the target meanwhile.
-    async fn wait_while_looking(&mut self, until: Duration) -> Option<Got> {
+    async fn wait_while_looking(&mut self, heal: &Heal, until: Duration) -> Option<Got> {
         let now = self.core.clock.now().mono;
         let step = self.config.check_interval.min(Duration::from_secs(5));
         let next_look = now + step;
@@ -231,12 +241,20 @@ impl TargetTask {
         };
         if let Some((id, role, exit)) = ended {
             self.note_exit(id, role, exit);
-            return Some(Got::Looked(self.look(Wish::default()).await));
-        }
-        if wake == until {
+        } else if wake == until {
             return Some(Got::Waited);
         }
-        Some(Got::Looked(self.look(Wish::default()).await))
+        let verdict = self.look(Wish::default()).await;
+        // A passing look is shallow: before it ends the incident as healed, it is looked as deep as after an act.
+        if verdict.is_sound() && (self.was_changed_deep() || self.failed_deep()) {
+            return Some(Got::Looked(self.verify(heal, true).await?));
+        }
+        Some(Got::Looked(verdict))
+    }
+
+    /// Did an act of this incident change something that only a token proves whole?
+    fn was_changed_deep(&self) -> bool {
+        self.incident.as_ref().is_some_and(|(_, incident)| incident.changed_by().any(looks_deep))
     }
 
     /// Does the act. `None`: the monitor ends in the middle of it.

@@ -55,6 +55,16 @@ impl TargetTask {
         }
     }
 
+    /// What is not watched is not healed: a heal that was cut short must not stay open, nor come back later.
+    pub(super) fn abandon_all(&mut self) {
+        let reason = self.control.borrow().why_not();
+        for (row, _) in self.core.journal.open_incidents() {
+            if row.target == self.config.name {
+                self.abandon(&row, reason.into());
+            }
+        }
+    }
+
     fn abandon(&mut self, row: &IncidentRow, reason: String) {
         tracing::warn!(target: "recovery", "{}: incident #{} is abandoned: {reason}", self.config.name, row.id);
         let record = Record::Ended { ended: Ended::Abandoned, reason, by: None };

@@ -158,6 +158,8 @@ impl TargetTask {
         self.publish();
         if self.is_watched() {
             self.take_up().await;
+        } else {
+            self.abandon_all();
         }
         let mut due = self.core.clock.now().mono + first;
         let mut infer = false;

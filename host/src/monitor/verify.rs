@@ -38,8 +38,7 @@ impl TargetTask {
         if !verdict.is_sound() || verdict.state == State::Sleeping {
             return Some(verdict);
         }
-        let failed_deep = self.incident.as_ref().is_some_and(|(_, i)| i.fault.evidence.depth == Depth::Inference);
-        if !deep && !failed_deep {
+        if !deep && !self.failed_deep() {
             return Some(verdict);
         }
         let wanted: Vec<Loaded> =
@@ -66,6 +65,11 @@ impl TargetTask {
             }
         }
         Some(last)
+    }
+
+    /// Only an inference showed the fault: only an inference shows that it is gone.
+    pub(super) fn failed_deep(&self) -> bool {
+        self.incident.as_ref().is_some_and(|(_, i)| i.fault.evidence.depth == Depth::Inference)
     }
 
     /// `None`: it is loaded. Otherwise what the failed load means.

@@ -40,7 +40,7 @@ pub use command::Program;
 pub use end::{EndedTree, Survivor, end_tree};
 pub use exit::{Exit, exited};
 pub use owner::{Supervisor, owner};
-pub use ports::{Holder, Listener, holder, holder_near, is_local, listeners, ports_of};
+pub use ports::{Holder, Listener, holder, holder_near, is_local, listeners, listens, ports_of};
 pub use rivals::enabled_rival;
 pub use roles::{is_forwarder, is_interpreter, is_main_name, is_reaper, is_shell, names, role};
 pub use signal::{Signal, SignalError, signal};

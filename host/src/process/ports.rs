@@ -92,6 +92,11 @@ pub fn ports_of(processes: &[ProcessId]) -> HashMap<ProcessId, Vec<SocketAddr>> 
     found
 }
 
+/// Does it listen anywhere? False where that is not to be known.
+pub fn listens(process: ProcessId) -> bool {
+    imp::listeners(Scope::Processes(&[process])).is_ok_and(|all| all.iter().any(|l| l.pids.contains(&process.pid)))
+}
+
 /// Is this an address of this machine?
 pub fn is_local(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();

@@ -32,6 +32,9 @@ pub struct Wanted {
 pub struct Watch {
     wanted: Wanted,
     root: Option<Process>,
+    /// The root runs the configured command and has not listened anywhere yet: it may still turn out to be another
+    /// server of the same command (two targets, or a user's own on another port). It is in `seen` only when it is sure.
+    presumed: bool,
     /// Did this monitor (now or in an earlier life) start the root?
     started: BTreeSet<ProcessId>,
     /// Every process that was once seen in this target's tree.
@@ -68,7 +71,15 @@ impl Watch {
             (Some(_), false) => Owner::Command,
             (None, false) => Owner::Found,
         };
-        Watch { wanted, root: None, started: BTreeSet::new(), seen: BTreeMap::new(), owner, stranger: None }
+        Watch {
+            wanted,
+            root: None,
+            presumed: false,
+            started: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            owner,
+            stranger: None,
+        }
     }
 
     pub fn is_remote(&self) -> bool {
@@ -108,6 +119,7 @@ impl Watch {
     pub fn adopt(&mut self, process: Process) {
         self.seen.insert(process.id, SeenProcess { role: Role::Main, exe: process.exe.clone() });
         self.stranger = None;
+        self.presumed = false;
         self.root = Some(process);
         // Not left to the next refresh: for that one it is no new root.
         self.owner = self.whose();
@@ -136,8 +148,8 @@ impl Watch {
         }
         let before = self.root.as_ref().map(|r| r.id);
         let mut holder = None;
-        if !before.is_some_and(super::is_alive) {
-            self.root = None;
+        if !before.is_some_and(super::is_alive) || (self.presumed && self.is_another_server()) {
+            (self.root, self.presumed) = (None, false);
             self.find_root(&mut holder);
         }
         let root = self.root.as_ref().map(|r| r.id);
@@ -168,7 +180,8 @@ impl Watch {
             Holder::NotPermitted => {}
             Holder::Nobody => {
                 if let Some(process) = self.not_listening_yet() {
-                    self.adopt(process);
+                    (self.root, self.presumed) = (Some(process), true);
+                    self.owner = self.whose();
                 }
             }
         }
@@ -212,7 +225,21 @@ impl Watch {
         program.is_some_and(|p| p.is_run_by(process)) || super::role(process, &self.wanted.spec, false) == Role::Main
     }
 
-    /// A start under way (ours before a crash, or the user's): exactly the configured command, not listening yet.
+    /// What was presumed to become the target's server listens by now: at the target's address, or as another server?
+    fn is_another_server(&mut self) -> bool {
+        let Some(root) = self.root.as_ref().map(|r| r.id) else { return false };
+        if !super::listens(root) {
+            return false;
+        }
+        let ours = matches!(self.ask_holder_near(&[root]), Holder::Known(p) if p.id == root);
+        if let (true, Some(process)) = (ours, self.root.clone()) {
+            self.adopt(process);
+        }
+        !ours
+    }
+
+    /// A start under way (ours before a crash, or the user's): exactly the configured command, not listening yet. One
+    /// that listens is another server of the same command; one that this run started for another target is that one's.
     fn not_listening_yet(&self) -> Option<Process> {
         let command = self.wanted.command.as_deref()?;
         let arguments = command.get(1..).unwrap_or_default();
@@ -220,7 +247,8 @@ impl Watch {
         let all = super::all().ok()?;
         let mut matching = all
             .into_iter()
-            .filter(|p| p.state != RunState::Zombie && p.args.ends_with(arguments) && program.is_run_by(p));
+            .filter(|p| p.state != RunState::Zombie && p.args.ends_with(arguments) && program.is_run_by(p))
+            .filter(|p| self.started.contains(&p.id) || !(super::is_own_child(p.id) || super::listens(p.id)));
         let found = matching.next()?;
         // Two of them: which is ours cannot be told, so neither is touched.
         if matching.next().is_some() && !self.started.contains(&found.id) { None } else { Some(found) }
@@ -248,7 +276,7 @@ impl Watch {
         }
         let mut new = Vec::new();
         let root = self.root.as_ref().map(|r| r.id);
-        for process in &members {
+        for process in members.iter().filter(|_| !self.presumed) {
             let role = self.role_of(process, root);
             if self.seen.insert(process.id, SeenProcess { role, exe: process.exe.clone() }).is_none() {
                 new.push(process.id);
@@ -405,6 +433,86 @@ fn mask(args: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::mask;
+    #[cfg(target_os = "linux")]
+    use super::{Owner, PortHolder, Wanted, Watch};
+    #[cfg(target_os = "linux")]
+    use crate::process::bystanders::Child;
+
+    /// A target on a port where nobody listens, with this script as its command.
+    #[cfg(target_os = "linux")]
+    fn watch(script: &str) -> Watch {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let command = Some(["sh", "-c", script].map(str::to_owned).to_vec());
+        Watch::new(Wanted { addresses: vec![nobody], command, spec: Default::default() })
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_start_under_way_is_found_by_its_command_and_is_not_remembered_before_it_listens() {
+        let script = "sleep 1000 & wait; # under way";
+        let child = Child::shell(script);
+        let mut watch = watch(script);
+        let seen = watch.refresh(true);
+        assert_eq!(watch.root().map(|r| r.id), Some(child.id));
+        assert_eq!(seen.port, PortHolder::Nobody);
+        assert!(
+            seen.new.is_empty() && watch.seen(child.id).is_none(),
+            "it may be another's: never reaped as a leftover"
+        );
+    }
+
+    /// Two targets, or a target and a user's own server, with the same command and different ports by environment.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_same_command_that_listens_elsewhere_is_another_server() {
+        use std::os::{
+            fd::{AsRawFd, BorrowedFd},
+            unix::process::CommandExt,
+        };
+        let script = "sleep 1000 & wait; # elsewhere";
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let fd = server.as_raw_fd();
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]);
+        // SAFETY: one plain system call between fork and exec, on a descriptor that is open there.
+        unsafe {
+            command.pre_exec(move || {
+                Ok(rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(fd), rustix::io::FdFlags::empty())?)
+            });
+        }
+        let other = Child::run(command);
+        let mut ours = watch(script);
+        ours.refresh(true);
+        assert_eq!(ours.root(), None);
+        assert_eq!(ours.members(), []);
+        assert_eq!(*ours.owner(), Owner::Command, "its own may be started");
+        // Taken for a start under way before it listened: dropped as soon as it listens elsewhere.
+        let mut early = watch(script);
+        (early.root, early.presumed) = (crate::process::find(other.id.pid), true);
+        early.refresh(false);
+        assert_eq!(early.root(), None);
+        assert_eq!(early.members(), []);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_was_started_for_another_target_is_that_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "sleep 1000 & wait; # another target's";
+        let launch = crate::process::Launch {
+            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            env: Default::default(),
+            output: folder.path().join("other.log"),
+            cwd: None,
+        };
+        let started = crate::process::start(&launch).unwrap();
+        let mut other = watch(script);
+        other.refresh(true);
+        assert_eq!(other.root(), None);
+        other.started(started.id);
+        assert_eq!(other.root().map(|r| r.id), Some(started.id));
+        crate::process::end_tree(started.id, &[], std::time::Duration::ZERO, true).await;
+    }
 
     #[test]
     fn secrets_in_arguments_are_masked() {
