@@ -41,7 +41,10 @@ use crate::{
         model::{Config, Target},
         switches::{NotSaved, Switches},
     },
-    journal::{Journal, record::IncidentId},
+    journal::{
+        Journal,
+        record::{Ended, IncidentId, Record},
+    },
     plugin::Registry,
     policy::PolicyStore,
     probe::{http::Driver, schedule::Schedule},
@@ -115,6 +118,7 @@ impl Monitor {
         });
         let monitor =
             Arc::new(Monitor { core, switches, targets: Default::default(), tasks: Mutex::new(JoinSet::new()) });
+        monitor.abandon_incidents_of_removed(&targets);
         let count = targets.len();
         for (index, target) in targets.into_iter().enumerate() {
             let first = Schedule::new(target.check_interval.min(Duration::from_secs(2)), 0).first(index, count);
@@ -123,6 +127,21 @@ impl Monitor {
         let housekeeper = monitor.clone();
         monitor.tasks.lock().await.spawn(async move { housekeeper.keep_house().await });
         Ok(monitor)
+    }
+
+    /// An open incident of a target that the configuration no longer has would stay open for ever.
+    fn abandon_incidents_of_removed(&self, targets: &[Target]) {
+        let now = self.core.clock.now().wall;
+        for (row, _) in self.core.journal.open_incidents() {
+            if targets.iter().any(|t| t.name == row.target) {
+                continue;
+            }
+            let reason = format!("{} is no longer configured", row.target);
+            let ended = Record::Ended { ended: Ended::Abandoned, reason, by: None };
+            if let Err(error) = self.core.journal.append(row.id, now, &ended) {
+                self.core.board.trouble("journal", Some(error.to_string()));
+            }
+        }
     }
 
     pub fn core(&self) -> &Core {

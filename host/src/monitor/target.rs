@@ -428,7 +428,9 @@ impl TargetTask {
             return State::Disabled;
         }
         drop(control);
-        if self.incident.is_some() {
+        // Where nothing is really done, nothing is being mended.
+        let mends = |i: &Incident| !i.settings.dry_run && i.class() != FaultClass::Access;
+        if self.incident.as_ref().is_some_and(|(_, incident)| mends(incident)) {
             return State::Healing;
         }
         let Some(verdict) = &self.verdict else { return State::Unknown };
