@@ -29,6 +29,7 @@ tiers! {
         a_stopped_ollama_is_restarted(Ollama),
         a_runner_stopped_in_mid_answer_is_ended_and_not_the_server(Ollama),
         an_idle_runner_that_hangs_is_loaded_anew(Ollama),
+        a_dry_run_shows_the_ladder_and_does_nothing(Ollama),
         a_server_that_ignores_sigterm_is_killed(Ollama),
         a_working_instance_is_taken_on(Ollama),
         a_stranger_on_the_port_is_named_and_left_alone(Llama),
@@ -195,6 +196,17 @@ fn a_server_that_outlives_sigterm_is_killed(bed: &Bed, backend: &Backend) {
     assert!(!server.lives());
     assert!(asked.join().expect("the user").is_err(), "the user's answer broke off with the server");
     one_answer(&backend, address, backend.model(), HEALED).expect("an answer");
+}
+
+fn a_dry_run_shows_the_ladder_and_does_nothing(bed: &Bed, backend: &Backend) {
+    let address = bed.free_address();
+    let monitor = Monitor::start(bed, &format!("{}dry_run = true\n", backend.target("it", address, "")));
+    let incident = monitor.wait_incident("it", 1, HEALED);
+    incident
+        .assert_ended("dead", "gave_up")
+        .assert_tells(&["dry run: reap was not done", "dry run: start was not done"]);
+    assert!(http::get(address, "/api/version", Duration::from_secs(2)).is_err(), "nothing was started: {incident}");
+    assert_eq!(monitor.target("it")["restart_count"], json!(0), "no counter moves");
 }
 
 /// Told to end, Ollama obeys, so only the demo shows it; a stopped one (above) is the real one's case of it.
