@@ -218,7 +218,8 @@ async fn a_wait_is_cut_short_by_the_deadline() {
     let stage = Stage { deadline: Duration::from_millis(50), ..Stage::at(server.address()) };
     let (run, seen) = stage.play([json!({"effect": "wait", "ms": 3_600_000}), report()]).await;
     assert!(run.ended.is_ok());
-    assert!(matches!(&seen[1], Event::Waited(waited) if waited.ms >= 50), "{seen:?}");
+    // The deadline counts from the session's start: the wait itself may be shorter than it.
+    assert!(matches!(&seen[1], Event::Waited(waited) if waited.ms < 60_000), "{seen:?}");
 }
 
 #[tokio::test]
