@@ -10,7 +10,12 @@ use tokio::sync::{Semaphore, watch};
 
 use super::board::Board;
 use crate::{
-    config::model::Config, journal::Journal, plugin::Registry, policy::PolicyStore, probe::http::Driver, time::Clock,
+    config::model::Config,
+    journal::Journal,
+    plugin::Registry,
+    policy::{PolicySources, PolicyStore},
+    probe::http::Driver,
+    time::Clock,
 };
 
 /// How many looks run at once, over all targets.
@@ -70,6 +75,23 @@ pub struct Core {
 impl Core {
     pub fn looks_at_once() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(LOOKS_AT_ONCE))
+    }
+
+    /// A policy as it is now or, where its file is broken, as it was last good; what is wrong is on view. `None`: it
+    /// was never good, and the shipped default is to run.
+    pub fn policy_in_force(&self, name: &str) -> Option<PolicySources> {
+        let (sources, error) = match self.policies.in_force(name) {
+            Ok((sources, error)) => (Some(sources), error),
+            Err(error) => (None, Some(error)),
+        };
+        let instead =
+            if sources.is_some() { "the last good one stays in force" } else { "the shipped default runs instead" };
+        let text = error.map(|error| format!("policy {name}: {error}; {instead}"));
+        if let Some(text) = &text {
+            tracing::error!("{text}");
+        }
+        self.board.trouble(&format!("policy {name}"), text);
+        sources
     }
 
     /// Where a started server's output goes.

@@ -86,20 +86,9 @@ impl TargetTask {
         self.drive(heal, Wants::Enter(class)).await;
     }
 
-    /// The sources of the target's policy; a broken one is told, and the shipped default runs.
-    fn sources(&mut self) -> PolicySources {
-        match self.core.policies.load(&self.config.policy) {
-            Ok(sources) => {
-                self.core.board.trouble(&format!("policy {}", self.config.policy), None);
-                sources
-            }
-            Err(error) => {
-                let text = format!("policy {}: {error}; the shipped default runs instead", self.config.policy);
-                tracing::error!("{text}");
-                self.core.board.trouble(&format!("policy {}", self.config.policy), Some(text));
-                PolicyStore::shipped_default()
-            }
-        }
+    /// The sources of the target's policy. A broken file is told; the last good one runs, or the shipped default.
+    fn sources(&self) -> PolicySources {
+        self.core.policy_in_force(&self.config.policy).unwrap_or_else(PolicyStore::shipped_default)
     }
 
     fn policy_run(&self, sources: &PolicySources) -> Option<PolicyRun> {

@@ -119,6 +119,11 @@ impl Monitor {
         let monitor =
             Arc::new(Monitor { core, switches, targets: Default::default(), tasks: Mutex::new(JoinSet::new()) });
         monitor.abandon_incidents_of_removed(&targets);
+        // A broken policy is told now, not when it is needed.
+        let policies: std::collections::BTreeSet<&str> = targets.iter().map(|t| t.policy.as_str()).collect();
+        for name in policies {
+            monitor.core.policy_in_force(name);
+        }
         let count = targets.len();
         for (index, target) in targets.into_iter().enumerate() {
             let first = Schedule::new(target.check_interval.min(Duration::from_secs(2)), 0).first(index, count);
