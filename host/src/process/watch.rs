@@ -245,13 +245,16 @@ impl Watch {
         let arguments = command.get(1..).unwrap_or_default();
         let program = super::Program::of(command)?;
         let all = super::all().ok()?;
+        let runs = |p: &Process| p.state != RunState::Zombie && p.args.ends_with(arguments) && program.is_run_by(p);
         let mut matching = all
-            .into_iter()
-            .filter(|p| p.state != RunState::Zombie && p.args.ends_with(arguments) && program.is_run_by(p))
+            .iter()
+            .filter(|p| runs(p))
+            // A child has its parent's command line until it runs a program of its own: it is no second server.
+            .filter(|p| !super::parent(&all, p).is_some_and(runs))
             .filter(|p| self.started.contains(&p.id) || !(super::is_own_child(p.id) || super::listens(p.id)));
         let found = matching.next()?;
         // Two of them: which is ours cannot be told, so neither is touched.
-        if matching.next().is_some() && !self.started.contains(&found.id) { None } else { Some(found) }
+        if matching.next().is_some() && !self.started.contains(&found.id) { None } else { Some(found.clone()) }
     }
 
     fn whose(&self) -> Owner {
@@ -459,6 +462,20 @@ mod tests {
             seen.new.is_empty() && watch.seen(child.id).is_none(),
             "it may be another's: never reaped as a leftover"
         );
+    }
+
+    /// Between fork and exec every child has its parent's command line; a subshell keeps it.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_child_with_its_parents_command_line_is_no_second_server() {
+        let script = "(sleep 1000; :) & wait; # twice";
+        let child = Child::shell(script);
+        while !crate::process::all().unwrap().iter().any(|p| p.parent == Some(child.id.pid) && p.args.len() > 1) {
+            std::thread::yield_now();
+        }
+        let mut watch = watch(script);
+        watch.refresh(true);
+        assert_eq!(watch.root().map(|r| r.id), Some(child.id));
     }
 
     /// Two targets, or a target and a user's own server, with the same command and different ports by environment.
