@@ -67,8 +67,12 @@ pub(super) async fn heal_now(State(api): State<Api>, Input(asked): Input<HealNow
     let before = v43::summary(&api.monitor.snapshot());
     let down = names(&api, v43::is_down);
     if down.is_empty() {
+        let text = match api.monitor.snapshot().monitoring_active {
+            true => "nothing is down",
+            false => "monitoring is stopped, so nothing is known to be down: start it first",
+        };
         return Ok(Envelope::success()
-            .with("message", "nothing is down")
+            .with("message", text)
             .with("offline_models", Vec::<String>::new())
             .with("data", before));
     }

@@ -21,7 +21,7 @@ use super::{
     fault::{Evidence, Fault, FaultClass},
     look::{Look, Said},
     movement::{Measures, Movement, Scope},
-    signals::{ProcessId, RunState, TreeProcess},
+    signals::{PortHolder, ProcessId, RunState, TreeProcess},
     state::State,
 };
 use crate::time::Now;
@@ -414,6 +414,9 @@ impl Health {
         }
         if lives && let Some(moving) = &calm(State::Busy, String::new()).moving {
             return calm(State::Busy, format!("silent and working ({moving}): left alone"));
+        }
+        if let PortHolder::Other { name, id, .. } = &look.signals.port {
+            return calm(State::Offline, format!("{why}; the port is held by {name} ({id})"));
         }
         if look.signals.tree.as_ref().is_some_and(Vec::is_empty) {
             let text = if self.facts.has_command {

@@ -483,6 +483,30 @@ fn another_backend_on_the_port_is_a_port_conflict_named() {
     assert_eq!(fault.evidence.facts["supervisor"], "nginx.service");
 }
 
+/// A vLLM is a `python3.11`: its file tells nothing, its answers do.
+#[test]
+fn a_program_of_any_name_that_speaks_openai_is_judged_by_what_it_answers() {
+    let of = |outcome| {
+        let facts = Facts { backend: "openai".into(), any_identity: true, has_command: false, ..facts() };
+        let mut film = film_with(facts, false);
+        film.tree = Some(Vec::new());
+        film.port = PortHolder::Other {
+            id: ProcessId { pid: 7, start: 7 },
+            name: "python3.11".into(),
+            supervisor: None,
+            forwarder: false,
+            ours: false,
+        };
+        film.look(0, vec![bad(Depth::Liveness, outcome)]);
+        film.look(300, vec![bad(Depth::Liveness, outcome)])
+    };
+    assert_eq!(of(Outcome::Unauthorised).state, State::KeyRefused);
+    assert_eq!(class(&of(Outcome::Failed)), Some(FaultClass::Erring));
+    let silent = of(Outcome::Timeout);
+    assert_eq!((class(&silent), silent.state), (None, State::Offline));
+    assert!(silent.why.contains("held by python3.11 (7)"), "{}", silent.why);
+}
+
 #[test]
 fn an_openai_target_is_never_another_s_by_identity() {
     let identity = Identity {

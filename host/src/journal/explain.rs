@@ -261,8 +261,13 @@ impl Journal {
     /// The whole story of an incident as text, in the machine's zone; `None`: there is no such incident.
     pub fn explain(&self, id: IncidentId) -> Option<String> {
         let row = self.incident(id).ok().flatten()?;
-        let before = self.non_decisions(&row.target, row.opened - BEFORE, MOST_BEFORE);
-        let before: Vec<NonDecision> = before.into_iter().filter(|n| n.at <= row.opened).collect();
+        // What came before an earlier incident belongs to that one's story.
+        let earlier = self.incidents(Some(&row.target), EARLIER).unwrap_or_default();
+        let earlier = earlier.iter().filter(|e| e.id < row.id).map(|e| e.closed.unwrap_or(e.opened)).max();
+        let since = earlier.unwrap_or(Timestamp::MIN).max(row.opened - BEFORE);
+        let mut before = self.non_decisions(&row.target, since, MOST_ASKED);
+        before.retain(|n| n.at <= row.opened);
+        before.truncate(MOST_BEFORE);
         Some(text(&self.entries(id), &row, &before, &TimeZone::system()))
     }
 }
@@ -270,6 +275,9 @@ impl Journal {
 /// What was not done so long before an incident belongs to its story.
 const BEFORE: SignedDuration = SignedDuration::from_mins(10);
 const MOST_BEFORE: usize = 10;
+/// Newer ones are asked for with them, and left out.
+const MOST_ASKED: usize = 500;
+const EARLIER: usize = 500;
 
 #[cfg(test)]
 mod tests {

@@ -114,8 +114,13 @@ impl TargetTask {
             }
             Owner::Found => {
                 let command = self.command_seen()?;
-                let line = config_line(&self.config.name, &self.config.backend, self.config.url.as_str(), &command);
-                Some(format!("to let ai-monitor mend it, add to {}: {line}", self.core.config_path.display()))
+                let (config, file) = (&self.config, self.core.config_path.display());
+                // A target that the file has already must not be declared a second time.
+                let (place, line) = match config.found {
+                    true => ("", config_line(&config.name, &config.backend, config.url.as_str(), &command)),
+                    false => (", below its url", process_line(&command)),
+                };
+                Some(format!("to let ai-monitor mend it, add to {file}{place}: {line}"))
             }
         }
     }
@@ -135,13 +140,42 @@ impl TargetTask {
 
 /// One line of TOML that configures a target with its command.
 pub(crate) fn config_line(name: &str, backend: &str, url: &str, command: &[String]) -> String {
-    let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let command: Vec<String> = command.iter().map(|c| quote(c)).collect();
     format!(
-        "target = [{{ name = {}, backend = {}, url = {}, process = {{ command = [{}] }} }}]",
+        "target = [{{ name = {}, backend = {}, url = {}, {} }}]",
         quote(name),
         quote(backend),
         quote(url.trim_end_matches('/')),
-        command.join(", ")
+        process_line(command)
     )
+}
+
+/// One line of TOML that gives a configured target its command.
+fn process_line(command: &[String]) -> String {
+    let command: Vec<String> = command.iter().map(|c| quote(c)).collect();
+    format!("process = {{ command = [{}] }}", command.join(", "))
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{config_line, process_line};
+    use crate::{config, plugin::Registry};
+
+    #[test]
+    fn the_line_that_is_shown_is_a_good_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let command = ["C:\\a \"b\"\\ollama".to_owned(), "serve".to_owned()];
+        let found = config_line("ollama-11435", "ollama", "http://127.0.0.1:11434/", &command);
+        let declared = "[[target]]\nname = \"o\"\nbackend = \"ollama\"\nurl = \"http://127.0.0.1:11434\"\n";
+        for text in [found, format!("{declared}{}\n[target.heal]\ngrace = \"5s\"\n", process_line(&command))] {
+            std::fs::write(&path, &text).unwrap();
+            let flags = config::Flags { config: Some(path.clone()), ..Default::default() };
+            let config = config::load(&flags, &Registry::bundled()).expect(&text);
+            assert_eq!(config.targets[0].process.command.as_deref(), Some(&command[..]));
+        }
+    }
 }

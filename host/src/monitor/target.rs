@@ -112,10 +112,12 @@ impl TargetTask {
             let process = process::find(id.pid).filter(|p| p.id == id)?;
             Some((id, SeenProcess { role: process::role(&process, &roles, true), exe: process.exe }))
         }));
-        for started in core.journal.started_processes(&config.name) {
-            if started.boot == core.boot && process::is_alive(started.process) {
-                watch.started(started.process);
+        for started in core.journal.started_processes(&config.name).into_iter().filter(|s| s.boot == core.boot) {
+            watch.started(started.process);
+            if process::is_alive(started.process) {
                 tracing::info!("{}: found again as process {}", config.name, started.process);
+            } else {
+                watch.left_by(started.process);
             }
         }
         let window = config.heal.attempts_window.max(config.heal.repairs_window).max(config.heal.backoff_max);

@@ -176,6 +176,11 @@ pub fn refresh(root: ProcessId, known: &[ProcessId]) -> Vec<Process> {
     imp::refresh(root, known)
 }
 
+/// Who lives in the session that `leader` made, without itself. Empty where the system has no such sessions.
+pub fn session_members(leader: ProcessId) -> Vec<ProcessId> {
+    imp::session_members(leader)
+}
+
 /// [`refresh`] from a list of all processes.
 fn gather(all: &[Process], root: ProcessId, known: &[ProcessId]) -> Vec<Process> {
     let mut found: Vec<Process> = Vec::new();

@@ -115,6 +115,22 @@ impl Watch {
         self.seen.extend(ids);
     }
 
+    /// A server that this monitor started has died: the engines in its session are what it left, also those that came
+    /// after the last look (a user's request loads a model between two looks). Nobody else can be in that session; its
+    /// number alone would not do where it was used again, so only engines are taken.
+    pub fn left_by(&mut self, dead: ProcessId) {
+        if !self.started.contains(&dead) || super::find(dead.pid).is_some_and(|p| p.id != dead) {
+            return;
+        }
+        for id in super::session_members(dead) {
+            let engine =
+                super::find(id.pid).filter(|p| p.id == id && super::role(p, &self.wanted.spec, true) == Role::Engine);
+            if let Some(process) = engine {
+                self.seen.entry(id).or_insert(SeenProcess { role: Role::Engine, exe: process.exe });
+            }
+        }
+    }
+
     /// From now on this is the target's process.
     pub fn adopt(&mut self, process: Process) {
         self.seen.insert(process.id, SeenProcess { role: Role::Main, exe: process.exe.clone() });
@@ -148,6 +164,9 @@ impl Watch {
         }
         let before = self.root.as_ref().map(|r| r.id);
         let mut holder = None;
+        if let Some(dead) = before.filter(|id| !super::is_alive(*id)) {
+            self.left_by(dead);
+        }
         if !before.is_some_and(super::is_alive) || (self.presumed && self.is_another_server()) {
             (self.root, self.presumed) = (None, false);
             self.find_root(&mut holder);
@@ -509,6 +528,43 @@ mod tests {
         early.refresh(false);
         assert_eq!(early.root(), None);
         assert_eq!(early.members(), []);
+    }
+
+    /// ollama#5642, with a runner that nobody has looked at yet when its server is killed.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_engine_that_came_after_the_last_look_is_left_behind_too() {
+        use ai_monitor_plugin_api::manifest::{EngineSpec, ProcessSpec};
+
+        use crate::process::{Signal, end_tree, exited, is_alive, signal};
+        let folder = tempfile::tempdir().unwrap();
+        let (go, script) = (folder.path().join("go"), "while [ ! -e $GO ]; do sleep 0.01; done; sleep 1000 & wait");
+        let launch = crate::process::Launch {
+            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            env: [("GO".to_owned(), go.display().to_string())].into(),
+            output: folder.path().join("server.log"),
+            cwd: None,
+        };
+        let server = crate::process::start(&launch).unwrap().id;
+        let mut watch = watch(script);
+        let engine = EngineSpec { exe: vec!["sleep".into()], args: vec!["1000".into()], ..Default::default() };
+        watch.wanted.spec = ProcessSpec { engines: vec![engine], ..Default::default() };
+        watch.started(server);
+        watch.refresh(false);
+        std::fs::write(&go, "").unwrap();
+        let runner = loop {
+            let below = crate::process::refresh(server, &[]);
+            if let Some(runner) = below.iter().find(|p| p.args == ["1000"]) {
+                break runner.id;
+            }
+            std::thread::yield_now();
+        };
+        signal(server, Signal::Kill).unwrap();
+        exited(server).await;
+        let tree = watch.refresh(false).tree.unwrap();
+        assert_eq!(tree.iter().map(|p| p.id).collect::<Vec<_>>(), [runner], "it is left behind, and known");
+        end_tree(runner, &[], std::time::Duration::ZERO, true).await;
+        assert!(!is_alive(runner));
     }
 
     #[cfg(target_os = "linux")]
