@@ -147,18 +147,16 @@ impl TargetTask {
         tree: &Option<Vec<TreeProcess>>,
         infer: Option<Infer>,
     ) -> Observation {
+        let spec = plugin.manifest().probes.get(&depth);
+        let needs_processes = spec.is_some_and(|p| p.needs.iter().any(|need| need == "processes"));
         let (processes, addresses) = match tree {
-            Some(tree) => {
+            Some(tree) if needs_processes => {
                 let (processes, addresses) = self.watch.for_sessions(tree);
                 (Some(processes), addresses)
             }
-            None => (None, Default::default()),
+            _ => (None, Default::default()),
         };
-        let of_manifest = plugin
-            .manifest()
-            .probes
-            .get(&depth)
-            .map_or(Duration::from_secs(5), |p| Duration::from_millis(p.deadline_ms));
+        let of_manifest = spec.map_or(Duration::from_secs(5), |p| Duration::from_millis(p.deadline_ms));
         let deadline = match depth {
             Depth::Liveness => self.config.timeout.unwrap_or(of_manifest),
             Depth::Inference => self.config.inference.as_ref().and_then(|i| i.timeout).unwrap_or(of_manifest),

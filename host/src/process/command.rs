@@ -59,7 +59,7 @@ fn absolute(path: &str, process: &Process) -> PathBuf {
 }
 
 /// A file that was replaced since (an upgrade) is still known by its path.
-fn is_same_file(a: &Path, b: &Path) -> bool {
+pub(super) fn is_same_file(a: &Path, b: &Path) -> bool {
     a == b || matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 

@@ -5,7 +5,12 @@
 //! first, so that a number used again is never taken for the process that had it before. Nothing here searches by a
 //! part of a name.
 
-use std::{collections::BTreeSet, io, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::health::signals::{ProcessId, RunState};
 
@@ -86,6 +91,12 @@ pub struct Memory {
 /// All processes in one pass, in no promised order. Processes that end while it runs are left out.
 pub fn all() -> io::Result<Vec<Process>> {
     imp::all()
+}
+
+/// All processes that execute this file, which must be named without links. Cheaper than [`all`]: of the others nothing
+/// else is read.
+pub fn executing(exe: &Path) -> io::Result<Vec<Process>> {
+    imp::executing(exe)
 }
 
 /// The process that has this number now.

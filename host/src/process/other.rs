@@ -10,7 +10,7 @@ use std::{io, os::unix::process::CommandExt, path::PathBuf, process::Command, ti
 use rustix::{io::Errno, process::Pid};
 use sysinfo::{ProcessesToUpdate, System};
 
-pub use super::portable::{listeners, memory};
+pub use super::portable::{executing, listeners, memory};
 use super::{Exit, Process, Signal, SignalError, Supervisor, gather, portable};
 use crate::health::signals::{ProcessId, RunState};
 

@@ -16,7 +16,7 @@ pub enum Supervisor {
 
 /// Whose the server is (design.md, *What is whose*).
 ///
-/// `root`: the topmost process of the server, from `all`. `started_by_us`: this monitor started it (in this run, or by
+/// `root`: the topmost process of the server. `all`: processes with its parent among them. `started_by_us`: this monitor started it (in this run, or by
 /// its records with pid and start). `command`: the configured command. `main_names`: the manifest's `process.main`.
 pub fn owner(
     root: &Process,

@@ -1,6 +1,6 @@
 //! What Windows and macOS share: the list of processes, sockets and memory through crates that know both.
 
-use std::{ffi::OsStr, io, net::SocketAddr, time::Duration};
+use std::{ffi::OsStr, io, net::SocketAddr, path::Path, time::Duration};
 
 use netstat2::{AddressFamilyFlags, ProtocolFlags, ProtocolSocketInfo, TcpState, get_sockets_info};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
@@ -23,6 +23,13 @@ pub fn list(
     let mut system = System::new().map_err(io::Error::other)?;
     system.refresh_processes_specifics(which, true, wanted);
     Ok(system.processes().values().filter_map(|p| Some(describe(p, start_of(p)?))).collect())
+}
+
+pub fn executing(exe: &Path) -> io::Result<Vec<Process>> {
+    Ok(super::all()?
+        .into_iter()
+        .filter(|p| p.exe.as_deref().is_some_and(|e| super::command::is_same_file(e, exe)))
+        .collect())
 }
 
 /// The one with this number.
@@ -72,7 +79,7 @@ fn user(_: &sysinfo::Process) -> Option<u32> {
 /// Listening TCP sockets with those holders that are within the scope.
 pub fn listeners(scope: Scope<'_>) -> io::Result<Vec<Listener>> {
     let in_scope = |pid: &u32| match scope {
-        Scope::All => true,
+        Scope::All | Scope::Port(_) => true,
         Scope::Processes(ids) => ids.iter().any(|id| id.pid == *pid),
     };
     let families = AddressFamilyFlags::IPV4 | AddressFamilyFlags::IPV6;

@@ -39,6 +39,9 @@ pub enum Holder {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scope<'a> {
     All,
+    /// The sockets of this port alone, whosever.
+    Port(u16),
+    /// Of these processes alone.
     Processes(&'a [ProcessId]),
 }
 
@@ -59,7 +62,7 @@ pub fn holder_near(addr: SocketAddr, expected: &[ProcessId]) -> Holder {
     {
         return known;
     }
-    holder_within(addr, Scope::All)
+    holder_within(addr, Scope::Port(addr.port()))
 }
 
 fn holder_within(addr: SocketAddr, scope: Scope<'_>) -> Holder {

@@ -39,6 +39,8 @@ pub struct Watch {
     started: BTreeSet<ProcessId>,
     /// Every process that was once seen in this target's tree.
     seen: BTreeMap<ProcessId, SeenProcess>,
+    /// Of the tree at the last refresh, without secrets.
+    arguments: BTreeMap<ProcessId, Vec<String>>,
     owner: Owner,
     /// Holds the port, is not of the target by its executable, and may still answer as it.
     stranger: Option<Process>,
@@ -77,6 +79,7 @@ impl Watch {
             presumed: false,
             started: BTreeSet::new(),
             seen: BTreeMap::new(),
+            arguments: BTreeMap::new(),
             owner,
             stranger: None,
         }
@@ -263,13 +266,13 @@ impl Watch {
         let command = self.wanted.command.as_deref()?;
         let arguments = command.get(1..).unwrap_or_default();
         let program = super::Program::of(command)?;
-        let all = super::all().ok()?;
+        let running = super::executing(&program.exe).ok()?;
         let runs = |p: &Process| p.state != RunState::Zombie && p.args.ends_with(arguments) && program.is_run_by(p);
-        let mut matching = all
+        let mut matching = running
             .iter()
             .filter(|p| runs(p))
             // A child has its parent's command line until it runs a program of its own: it is no second server.
-            .filter(|p| !super::parent(&all, p).is_some_and(runs))
+            .filter(|p| !super::parent(&running, p).is_some_and(runs))
             .filter(|p| self.started.contains(&p.id) || !(super::is_own_child(p.id) || super::listens(p.id)));
         let found = matching.next()?;
         // Two of them: which is ours cannot be told, so neither is touched.
@@ -285,8 +288,12 @@ impl Watch {
             };
         };
         let started = self.started.contains(&root.id);
-        let all = super::all().unwrap_or_default();
-        super::owner(root, &all, started, self.wanted.command.as_deref(), &self.wanted.spec.main)
+        self.owner_of(root, started)
+    }
+
+    fn owner_of(&self, process: &Process, started: bool) -> Owner {
+        let parent: Vec<Process> = process.parent.and_then(super::find).into_iter().collect();
+        super::owner(process, &parent, started, self.wanted.command.as_deref(), &self.wanted.spec.main)
     }
 
     /// The living processes: the tree below the root, and what an earlier root left behind.
@@ -321,6 +328,7 @@ impl Watch {
         if root.is_none() {
             members.extend(leftovers);
         }
+        self.arguments = members.iter().map(|p| (p.id, mask(&p.args))).collect();
         let mut ports = super::ports_of(&members.iter().map(|p| p.id).collect::<Vec<_>>());
         let tree = members
             .iter()
@@ -363,8 +371,7 @@ impl Watch {
                 if self.root.is_some() && tree.iter().any(|t| t.id == p.id) {
                     return PortHolder::Target;
                 }
-                let all = super::all().unwrap_or_default();
-                let owner = super::owner(&p, &all, false, self.wanted.command.as_deref(), &self.wanted.spec.main);
+                let owner = self.owner_of(&p, false);
                 PortHolder::Other {
                     id: p.id,
                     supervisor: match owner {
@@ -379,7 +386,7 @@ impl Watch {
         }
     }
 
-    /// The processes as sessions see them, and the addresses that they may reach.
+    /// The processes of the last refresh's tree as sessions see them, and the addresses that they may reach.
     pub fn for_sessions(&self, tree: &[TreeProcess]) -> (Vec<event::Process>, BTreeMap<String, SocketAddr>) {
         let ids: BTreeMap<u32, &str> = tree.iter().map(|p| (p.id.pid, p.session_id.as_str())).collect();
         let mut addresses = BTreeMap::new();
@@ -397,7 +404,7 @@ impl Watch {
                     parent: p.parent.and_then(|pid| ids.get(&pid)).map(|s| (*s).to_owned()),
                     role: p.role,
                     exe: p.exe.clone(),
-                    args: super::find(p.id.pid).filter(|f| f.id == p.id).map(|f| mask(&f.args)).unwrap_or_default(),
+                    args: self.arguments.get(&p.id).cloned().unwrap_or_default(),
                     addresses: own,
                 }
             })

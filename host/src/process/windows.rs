@@ -34,7 +34,7 @@ use windows_sys::Win32::{
     },
 };
 
-pub use super::portable::{listeners, memory};
+pub use super::portable::{executing, listeners, memory};
 use super::{Exit, Process, Signal, SignalError, Supervisor, gather, portable};
 use crate::health::signals::{ProcessId, RunState};
 

@@ -10,7 +10,7 @@ mod spawn;
 pub use cgroup::supervisor;
 pub use family::{refresh, session_members};
 pub use pidfd::{exited, signal};
-pub use proc::{all, boot_id, find, memory, moment, working_directory};
+pub use proc::{all, boot_id, executing, find, memory, moment, working_directory};
 pub use sockets::listeners;
 pub use spawn::detach;
 

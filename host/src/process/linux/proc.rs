@@ -143,6 +143,14 @@ pub fn all() -> io::Result<Vec<Process>> {
     Ok(pids()?.into_iter().filter_map(find).collect())
 }
 
+pub fn executing(exe: &Path) -> io::Result<Vec<Process>> {
+    let runs = |pid: &u32| {
+        let link = rustix::fs::readlink(format!("/proc/{pid}/exe"), Vec::new());
+        link.is_ok_and(|link| file_behind(link.as_bytes()) == exe)
+    };
+    Ok(pids()?.into_iter().filter(runs).filter_map(find).collect())
+}
+
 pub fn describe(folder: &Folder, stat: Stat) -> Process {
     let program = program(folder, &stat);
     Process {
@@ -188,10 +196,7 @@ fn program(folder: &Folder, stat: &Stat) -> Program {
     {
         return program.clone();
     }
-    let exe = folder.link("exe").ok().map(|bytes| {
-        let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(&bytes);
-        PathBuf::from(OsStr::from_bytes(bytes))
-    });
+    let exe = folder.link("exe").ok().map(|link| file_behind(&link).to_owned());
     let (title, args) = arguments(&folder.read("cmdline").unwrap_or_default());
     let name = exe.as_deref().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
     let program = Program { exe, name, title, args, user: folder.user() };
@@ -204,6 +209,11 @@ fn program(folder: &Folder, stat: &Stat) -> Program {
         known.insert(stat.id, (stat.comm.clone(), stat.stack, program.clone()));
     }
     program
+}
+
+/// The file that a link `exe` names, also when it was replaced since.
+fn file_behind(link: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(link.strip_suffix(b" (deleted)").unwrap_or(link)))
 }
 
 /// `argv[0]` and the rest. A process that wrote a title of its own over its arguments fills what is left with NULs.
@@ -298,5 +308,7 @@ mod tests {
         assert_eq!(own.user, Some(rustix::process::geteuid().as_raw()));
         assert!(own.memory_bytes.unwrap() > 0 && own.read_bytes.is_some());
         assert!(all().unwrap().iter().any(|p| p.id == own.id));
+        assert!(executing(own.exe.as_deref().unwrap()).unwrap().iter().any(|p| p.id == own.id));
+        assert_eq!(executing(Path::new("/no/such/program")).unwrap(), []);
     }
 }

@@ -38,29 +38,31 @@ struct Looked {
     held: Vec<(u64, String)>,
 }
 
-static LOOKED: LazyLock<Mutex<HashMap<ProcessId, Looked>>> = LazyLock::new(Mutex::default);
+type Memory = HashMap<ProcessId, Looked>;
+
+static LOOKED: LazyLock<Mutex<Memory>> = LazyLock::new(Mutex::default);
 
 /// Above this many remembered processes the dead ones are dropped.
 const REMEMBERED: usize = 1024;
 
 /// All listening sockets, with those holders that are within the scope.
 pub fn listeners(scope: Scope<'_>) -> io::Result<Vec<Listener>> {
-    let sockets = sockets()?;
-    let candidates: Vec<ProcessId> = match scope {
-        Scope::Processes(ids) => ids.to_vec(),
-        Scope::All => pids()?
-            .into_iter()
-            .filter_map(|pid| moment(pid).filter(|(_, s)| *s != RunState::Zombie).map(|(id, _)| id))
-            .collect(),
-    };
+    let mut sockets = sockets()?;
     let inodes: BTreeSet<u64> = sockets.iter().map(|s| s.inode).filter(|i| *i != 0).collect();
-    let mut holders: HashMap<u64, Vec<u32>> = HashMap::new();
     let mut looked = LOOKED.lock().unwrap_or_else(PoisonError::into_inner);
-    for id in candidates {
-        for inode in held_by(id, &inodes, &mut looked) {
-            holders.entry(inode).or_default().push(id.pid);
+    let holders = match scope {
+        Scope::All => holders(&living()?, &inodes, &mut looked),
+        Scope::Processes(ids) => holders(ids, &inodes, &mut looked),
+        Scope::Port(port) => {
+            sockets.retain(|s| s.addr.port() == port);
+            // For a port where nobody listens nobody is looked at, and not everybody while a known holder has it.
+            let known = holders(&known_holders(&sockets, &looked), &inodes, &mut looked);
+            match sockets.iter().all(|s| known.contains_key(&s.inode)) {
+                true => known,
+                false => holders(&living()?, &inodes, &mut looked),
+            }
         }
-    }
+    };
     if looked.len() > REMEMBERED {
         looked.retain(|id, _| crate::process::is_alive(*id));
     }
@@ -76,8 +78,30 @@ pub fn listeners(scope: Scope<'_>) -> io::Result<Vec<Listener>> {
         .collect())
 }
 
+/// Who of these holds which of the sockets.
+fn holders(candidates: &[ProcessId], listening: &BTreeSet<u64>, looked: &mut Memory) -> HashMap<u64, Vec<u32>> {
+    let mut holders: HashMap<u64, Vec<u32>> = HashMap::new();
+    for id in candidates {
+        for inode in held_by(*id, listening, looked) {
+            holders.entry(inode).or_default().push(id.pid);
+        }
+    }
+    holders
+}
+
+fn living() -> io::Result<Vec<ProcessId>> {
+    let living = |pid| moment(pid).filter(|(_, state)| *state != RunState::Zombie).map(|(id, _)| id);
+    Ok(pids()?.into_iter().filter_map(living).collect())
+}
+
+/// Who held one of these sockets when it was looked at.
+fn known_holders(sockets: &[Socket], looked: &Memory) -> Vec<ProcessId> {
+    let holds = |looked: &Looked| looked.held.iter().any(|(inode, _)| sockets.iter().any(|s| s.inode == *inode));
+    looked.iter().filter(|(_, looked)| holds(looked)).map(|(id, _)| *id).collect()
+}
+
 /// Which of these sockets the process holds.
-fn held_by(id: ProcessId, listening: &BTreeSet<u64>, looked: &mut HashMap<ProcessId, Looked>) -> Vec<u64> {
+fn held_by(id: ProcessId, listening: &BTreeSet<u64>, looked: &mut Memory) -> Vec<u64> {
     if let Some(last) = looked.get(&id)
         && listening.is_subset(&last.seen)
     {
