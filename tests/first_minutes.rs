@@ -1,6 +1,9 @@
 //! What a new user meets, without a configuration file.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
@@ -118,5 +121,28 @@ fn the_demo_breaks_heals_and_explains_within_30_seconds() {
         }
         let left: Vec<_> = process::all().filter(|p| p.exe().is_some_and(|e| e.ends_with("ollama"))).collect();
         assert_eq!(left, [], "the demo's server was to end with it");
+    });
+}
+
+#[test]
+fn a_demo_that_is_broken_off_ends_its_server() {
+    on_usual_ports(test_name!(a_demo_that_is_broken_off_ends_its_server), |bed| {
+        let folder = bed.folder("monitor");
+        let log = folder.join("demo.log");
+        let out = std::fs::File::create(&log).expect("the demo's output");
+        let mut demo = bare(&folder).arg("demo").stdout(out).spawn().expect("the demo runs");
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        let asked = |part: &str| if said().contains(part) { Ok(()) } else { Err(said()) };
+        wait_until(SOON, "the first fault", || asked("fault 1"));
+        let began = Instant::now();
+        process::Process::find(demo.id()).expect("the demo lives").signal(Signal::INT);
+        let status =
+            wait_until(SOON, "the end of the demo", || demo.try_wait().map_err(|e| e.to_string())?.ok_or_else(said));
+        assert!(status.success(), "{status}: {}", said());
+        assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
+        let of_demo =
+            |p: &process::Process| p.exe().is_some_and(|exe| exe.ends_with("ollama") || exe.ends_with("llama-server"));
+        let left: Vec<_> = process::all().filter(of_demo).collect();
+        assert_eq!(left, [], "its server, or what that left, lives on");
     });
 }

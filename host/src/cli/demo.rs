@@ -17,9 +17,10 @@ use crate::{
     config::{self, Flags},
     demo::{Programs, install},
     health::state::State,
-    journal::record::IncidentId,
+    journal::record::{IncidentId, StartedProcess},
     monitor::{handle::Handle, view::TargetView},
     plugin::Registry,
+    process,
 };
 
 /// Each of the two faults must be over in this time.
@@ -44,14 +45,23 @@ pub(super) async fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
     let registry = Arc::new(Registry::bundled());
     let config = config::load(&flags, &registry)?;
     let began = Instant::now();
+    let interrupted = run::ended_by_signal()?;
     println!("The demo: a model server of our own (it speaks Ollama's protocol; its engine is a child process),");
     println!("watched by this monitor, in {} and on ports of its own.\n", folder.path().display());
     let running = run::start(&flags, config, registry).await?;
     println!("Dashboard while it runs: http://{}/\n", running.listen);
-    let result = play(&running, port, began).await;
-    let server = running.monitor.snapshot().targets.iter().find_map(|t| t.process_id);
-    running.end().await;
-    end_server(server).await;
+    // A demo that is broken off must leave no server behind, as one that went to its end.
+    let played = tokio::select! {
+        result = play(&running, port, began) => Some(result),
+        () = interrupted => None,
+    };
+    let journal = running.monitor.journal();
+    running.stop().await;
+    end_servers(&journal.started_processes(TARGET)).await;
+    let Some(result) = played else {
+        println!("\nThe demo was broken off. Its server was ended, and its folder is removed.");
+        return Ok(ExitCode::SUCCESS);
+    };
     result?;
     println!("The demo server was ended, and its folder is removed. It took {:.0} s.", began.elapsed().as_secs_f64());
     println!("\nYour own servers: start ai-monitor without arguments, and it tells what it finds.");
@@ -80,8 +90,8 @@ async fn play(running: &Running, port: u16, began: Instant) -> anyhow::Result<()
     let pid = server(running).context("the demo server has no process")?;
     wait_online(running).await?;
     say(format!("fault 1: its process {pid} is killed"));
-    let id = crate::process::identify(pid).context("the demo server ended by itself")?;
-    crate::process::signal(id, crate::process::Signal::Kill)?;
+    let id = process::identify(pid).context("the demo server ended by itself")?;
+    process::signal(id, process::Signal::Kill)?;
     let second = healed_since(running, first, began, "start it again").await?;
 
     wait_online(running).await?;
@@ -177,10 +187,10 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// The demo's own server ends with the demo.
-async fn end_server(pid: Option<u32>) {
-    let Some(process) = pid.and_then(crate::process::find) else { return };
-    let all = crate::process::all().unwrap_or_default();
-    let members: Vec<_> = crate::process::tree(&all, process.id).iter().map(|p| p.id).collect();
-    crate::process::end_tree(process.id, &members, Duration::from_secs(2), true).await;
+/// The demo's own servers end with the demo, and what those that died have left in their sessions.
+async fn end_servers(started: &[StartedProcess]) {
+    for server in started.iter().map(|s| s.process) {
+        let members: Vec<_> = process::session_members(server);
+        process::end_tree(server, &members, Duration::from_millis(500), true).await;
+    }
 }

@@ -80,11 +80,17 @@ pub(super) async fn start(flags: &Flags, config: Config, registry: Arc<Registry>
 }
 
 impl Running {
-    /// Ends within 2 s with nothing lost; says which servers keep running.
-    pub(super) async fn end(self) {
+    /// Ends within 2 s with nothing lost; gives the servers that keep running.
+    pub(super) async fn stop(self) -> Vec<(String, u32)> {
         let keep_running = self.monitor.shut_down().await;
         self.stop_api.cancel();
         let _ = tokio::time::timeout(std::time::Duration::from_millis(500), self.api).await;
+        keep_running
+    }
+
+    /// Stops, and says which servers keep running.
+    pub(super) async fn end(self) {
+        let keep_running = self.stop().await;
         if keep_running.is_empty() {
             println!("\nai-monitor has ended. No watched server was running.");
         } else {
@@ -140,7 +146,7 @@ fn free_port(listen: SocketAddr) -> Option<u16> {
 }
 
 /// Resolves at Ctrl-C or SIGTERM.
-fn ended_by_signal() -> anyhow::Result<impl Future<Output = ()>> {
+pub(super) fn ended_by_signal() -> anyhow::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
