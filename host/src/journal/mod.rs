@@ -173,6 +173,7 @@ impl Journal {
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);
         if self.queue.as_ref().is_some_and(|q| q.send(Message::Flush(done)).is_ok()) {
+            self.writer.iter().for_each(samples::wake);
             let _ = wait.recv();
         }
     }
@@ -298,6 +299,7 @@ impl Drop for Journal {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(writer) = self.writer.take() {
+            samples::wake(&writer);
             let _ = writer.join();
         }
         let lost = lock(&self.shared.decisions).waiting.len();

@@ -4,9 +4,10 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError},
     },
-    time::{Duration, Instant},
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -84,31 +85,42 @@ pub fn run(receiver: &Receiver<Message>, shared: &Shared) {
 }
 
 /// Takes what comes into `waiting`; `false`: nothing will come any more.
+///
+/// Those after the first come while this thread sleeps, and wake it only to be flushed ([`wake`]): a wake-up for each
+/// would cost more than the sample itself.
 fn gather(receiver: &Receiver<Message>, waiting: &mut VecDeque<Sample>, flushes: &mut Vec<SyncSender<()>>) -> bool {
-    let mut until = Instant::now() + RETRY;
-    let mut first = true;
+    let mut take = |message| match message {
+        Message::Sample(sample) => {
+            if waiting.len() >= QUEUE {
+                waiting.pop_front();
+            }
+            waiting.push_back(sample);
+        }
+        Message::Flush(done) => flushes.push(done),
+    };
+    match receiver.recv_timeout(RETRY) {
+        Ok(first) => {
+            let gathers = matches!(first, Message::Sample(_));
+            take(first);
+            if gathers {
+                thread::park_timeout(GATHER);
+            }
+        }
+        Err(RecvTimeoutError::Timeout) => return true,
+        Err(RecvTimeoutError::Disconnected) => return false,
+    }
     loop {
-        match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(Message::Sample(sample)) => {
-                if waiting.len() >= QUEUE {
-                    waiting.pop_front();
-                }
-                waiting.push_back(sample);
-                if std::mem::take(&mut first) {
-                    until = Instant::now() + GATHER;
-                }
-                if waiting.len().is_multiple_of(BATCH) {
-                    return true;
-                }
-            }
-            Ok(Message::Flush(done)) => {
-                flushes.push(done);
-                return true;
-            }
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
+        match receiver.try_recv() {
+            Ok(message) => take(message),
+            Err(TryRecvError::Empty) => return true,
+            Err(TryRecvError::Disconnected) => return false,
         }
     }
+}
+
+/// Ends the writer's wait for more samples: somebody waits for what is there.
+pub fn wake(writer: &JoinHandle<()>) {
+    writer.thread().unpark();
 }
 
 fn write<'a>(store: &Arc<Mutex<Connection>>, samples: impl Iterator<Item = &'a Sample>) -> rusqlite::Result<()> {
