@@ -74,7 +74,15 @@ fn lists_children() -> bool {
 /// new process while one member lives, so this also finds the orphans of a leader that is gone.
 pub fn session_members(leader: ProcessId) -> Vec<ProcessId> {
     let Ok(pids) = pids() else { return Vec::new() };
+    // One cheap question to all, and a look only at those that are in it.
+    let in_it = |pid: &u32| {
+        // SAFETY: getsid reads and writes nothing of ours. (Not by rustix: kernel threads have session 0, and it takes
+        // for granted that nobody has.)
+        let session = unsafe { libc::getsid((*pid).cast_signed()) };
+        session.cast_unsigned() == leader.pid
+    };
     pids.into_iter()
+        .filter(in_it)
         .filter_map(|pid| Stat::parse(pid, &read_short(&format!("/proc/{pid}/stat"))?))
         .filter(|s| s.state != RunState::Zombie && s.session == leader.pid)
         .filter(|s| s.id.start >= leader.start && s.id != leader)

@@ -180,11 +180,12 @@ fn by_netlink() -> io::Result<Vec<Socket>> {
         Some(netlink::SOCK_DIAG),
     )?;
     let mut found = Vec::new();
-    let mut buffer = vec![0; 32 * 1024];
+    // The kernel's pieces are of 8 KiB at most.
+    let mut buffer = [0; 16 * 1024];
     for family in [AF_INET, AF_INET6] {
         rustix::net::send(&fd, &question(family), SendFlags::empty())?;
         loop {
-            let (length, whole) = rustix::net::recv(&fd, &mut buffer[..], RecvFlags::TRUNC)?;
+            let (length, whole) = rustix::net::recv(&fd, &mut buffer, RecvFlags::TRUNC)?;
             if whole > length || length == 0 {
                 return Err(io::Error::other("the list of sockets came cut"));
             }
