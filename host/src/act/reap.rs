@@ -41,11 +41,9 @@ pub(super) async fn reap(ground: &mut Ground<'_>) -> Outcome {
 
 /// Ends each; the outcome says who is gone and who survived.
 pub(super) async fn end_all(victims: &[ProcessId], before: &str) -> Outcome {
-    let mut survived = Vec::new();
-    for victim in victims {
-        let ended = process::end_tree(*victim, &[*victim], GRACE, true).await;
-        survived.extend(ended.survivors.iter().map(|s| s.id));
-    }
+    let ends = victims.iter().map(|victim| process::end_tree(*victim, std::slice::from_ref(victim), GRACE, true));
+    let ended = futures_util::future::join_all(ends).await;
+    let survived: Vec<ProcessId> = ended.iter().flat_map(|e| &e.survivors).map(|s| s.id).collect();
     if survived.is_empty() {
         return Outcome::done(format!("{before}{} is gone", list(victims)));
     }

@@ -7,8 +7,11 @@ use anyhow::bail;
 use crate::{
     config::{self, Flags},
     plugin::Registry,
-    policy::PolicyStore,
+    policy::{self, PolicyStore, walk::walk},
 };
+
+/// Of each ladder; a policy with more is walked so far.
+const MOST_PATHS: usize = 2000;
 
 pub(super) fn check(file: &Path, flags: &Flags) -> anyhow::Result<ExitCode> {
     let registry = Registry::bundled();
@@ -23,6 +26,12 @@ pub(super) fn check(file: &Path, flags: &Flags) -> anyhow::Result<ExitCode> {
         }
         if let Err(error) = policies.check(&target.policy, &target.heal.policy) {
             broken.push(format!("error: policy {} (of target {}): {error}", target.policy, target.name));
+            continue;
+        }
+        // A wrong name in a ladder shows only when it runs: every ladder is walked, with every outcome it looks at.
+        let walked = walk(&policies.load(&target.policy)?, &policy::settings::of_target(&target.heal), MOST_PATHS)?;
+        for problem in walked.problems {
+            broken.push(format!("error: policy {} (of target {}): {problem}", target.policy, target.name));
         }
     }
     if !broken.is_empty() {
@@ -42,4 +51,29 @@ pub(super) fn check(file: &Path, flags: &Flags) -> anyhow::Result<ExitCode> {
         println!("  {} ({} at {}): {mends}", target.name, target.backend, target.url.as_str().trim_end_matches('/'));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_act_that_does_not_exist_is_found_before_it_is_needed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("config.toml");
+        let text =
+            "[[target]]\nname = \"o\"\nbackend = \"ollama\"\nurl = \"http://127.0.0.1:11434\"\npolicy = \"mine\"\n";
+        std::fs::write(&config, text).expect("a configuration");
+        let flags = Flags { policy_dir: Some(folder.path().to_owned()), ..Flags::default() };
+        let policy = |act: &str| {
+            let text =
+                format!("policy {{ api = 1, about = \"x\" }}\nfunction heal.dead(incident)\n  act.{act} {{}}\nend\n");
+            std::fs::write(folder.path().join("mine.lua"), text).expect("a policy");
+        };
+        policy("start");
+        assert!(check(&config, &flags).is_ok());
+        policy("strat");
+        let error = check(&config, &flags).expect_err("there is no such act").to_string();
+        assert!(error.contains("mine.lua:3") && error.contains("start"), "{error}");
+    }
 }

@@ -128,8 +128,11 @@ fn render(error: &anyhow::Error) -> String {
     if !text.starts_with("error") {
         text.insert_str(0, "error: ");
     }
-    for cause in error.chain().skip(1) {
-        text.push_str(&format!("\n  because: {cause}"));
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Many errors tell their cause themselves.
+        if !text.contains(&cause) {
+            text.push_str(&format!("\n  because: {cause}"));
+        }
     }
     text
 }

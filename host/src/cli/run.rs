@@ -43,7 +43,7 @@ pub(super) async fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
 
 /// Binds the API's port before any target is touched, then starts to watch.
 pub(super) async fn start(flags: &Flags, config: Config, registry: Arc<Registry>) -> anyhow::Result<Running> {
-    let listener = bind(config.listen).await?;
+    let listener = bind(config.listen, flags).await?;
     let listen = listener.local_addr().context("the address of the API cannot be read")?;
     let places = config::places(flags);
     std::fs::create_dir_all(&places.data)
@@ -113,7 +113,7 @@ fn with_policy_settings(mut config: Config, policies: &PolicyStore) -> anyhow::R
 }
 
 /// Taken: refuse, name the holder and give the command that works. Never pick another port silently.
-async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+async fn bind(listen: SocketAddr, flags: &Flags) -> anyhow::Result<TcpListener> {
     let error = match TcpListener::bind(listen).await {
         Ok(listener) => return Ok(listener),
         Err(error) => error,
@@ -135,9 +135,17 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     let free = free_port(listen).unwrap_or(5050);
     bail!(
         "{listen} is taken by {holder}; no target was touched\n  \
-         this works: ai-monitor --listen {}:{free}",
+         this works: ai-monitor{} --listen {}:{free}",
+        places_given(flags),
         listen.ip()
     )
+}
+
+/// The files and folders that the command line named: a command to copy must name them again.
+fn places_given(flags: &Flags) -> String {
+    let given = [("--config", &flags.config), ("--data-dir", &flags.data_dir), ("--policy-dir", &flags.policy_dir)];
+    let named = given.iter().filter_map(|(flag, path)| Some(format!(" {flag} {}", path.as_ref()?.display())));
+    named.collect()
 }
 
 /// A port near by that is free now.

@@ -114,7 +114,7 @@ fn port_conflict(health: &Health, look: &Look, _: &Movement) -> Option<Candidate
     Some(c.fact("access_denied", json!(false)))
 }
 
-fn dead(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
+fn dead(health: &Health, look: &Look, tree_moved: &Movement) -> Option<Candidate> {
     let Said::Failed(record) = look.said(Depth::Liveness) else { return None };
     let gone = health.exit.is_some();
     if !matches!(record.outcome, Outcome::Refused | Outcome::Reset) || (record.outcome == Outcome::Reset && !gone) {
@@ -136,7 +136,12 @@ fn dead(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     if main_lives && !health.ready {
         return None;
     }
+    // One that closed its port and works on (llama-server does, at SIGTERM with a request in flight) is ending politely.
+    if main_lives && matches!(tree_moved, Movement::Moved(_)) {
+        return None;
+    }
     let mut c = Candidate::new(FaultClass::Dead, Depth::Liveness);
+    c.ripe = !main_lives || *tree_moved == Movement::Flat;
     if let Some(exit) = &health.exit {
         c = c
             .line("exit", exit.sentence())

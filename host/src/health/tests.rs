@@ -241,6 +241,21 @@ fn an_exit_with_code_zero_is_dead_all_the_same() {
     assert_eq!(class(&film.look(1, vec![bad(Depth::Liveness, Outcome::Refused)])), Some(FaultClass::Dead));
 }
 
+/// llama-server at SIGTERM with a request in flight: its port is closed at once, and it works on for a minute.
+#[test]
+fn a_server_that_closed_its_port_is_dead_only_when_it_stands_still() {
+    let mut film = film();
+    film.well();
+    film.port = PortHolder::Nobody;
+    for _ in 0..4 {
+        film.burn(500);
+        let verdict = film.look(1000, vec![bad(Depth::Liveness, Outcome::Refused)]);
+        assert_eq!((class(&verdict), verdict.state), (None, State::Busy), "{verdict:?}");
+    }
+    assert_eq!(class(&film.look(1000, vec![bad(Depth::Liveness, Outcome::Refused)])), None);
+    assert_eq!(class(&film.look(1000, vec![bad(Depth::Liveness, Outcome::Refused)])), Some(FaultClass::Dead));
+}
+
 /// faults.md, rule 5: a command in the file asks for a running server.
 #[test]
 fn a_target_with_a_command_and_no_process_is_dead_from_the_first_confirmed_look() {

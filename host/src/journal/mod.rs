@@ -119,6 +119,11 @@ impl Journal {
         }
     }
 
+    /// Was there ever a journal in this data folder?
+    pub fn exists(dir: &Path) -> bool {
+        schema::file(dir).exists()
+    }
+
     /// For the command line beside a running monitor, or without one: it answers questions and writes nothing.
     pub fn open_read_only(dir: &Path) -> Result<Arc<Journal>, JournalError> {
         let path = schema::file(dir);
