@@ -41,6 +41,8 @@ pub struct Watch {
     seen: BTreeMap<ProcessId, SeenProcess>,
     /// Of the tree at the last refresh, without secrets.
     arguments: BTreeMap<ProcessId, Vec<String>>,
+    /// Of the same tree: where each listens, when it was last asked.
+    ports: BTreeMap<ProcessId, Vec<u16>>,
     owner: Owner,
     /// Holds the port, is not of the target by its executable, and may still answer as it.
     stranger: Option<Process>,
@@ -80,6 +82,7 @@ impl Watch {
             started: BTreeSet::new(),
             seen: BTreeMap::new(),
             arguments: BTreeMap::new(),
+            ports: BTreeMap::new(),
             owner,
             stranger: None,
         }
@@ -154,7 +157,8 @@ impl Watch {
         self.seen.get(&id)
     }
 
-    /// Looks at the processes and the port. With `port`, the holder is asked even while the root lives.
+    /// Looks at the processes and the port. With `port`, the holder is asked even while the root lives, and all ports are
+    /// asked anew.
     pub fn refresh(&mut self, port: bool) -> Seen {
         if self.is_remote() {
             return Seen {
@@ -179,7 +183,7 @@ impl Watch {
         if new_root || root.is_none() {
             self.owner = self.whose();
         }
-        let (tree, new) = self.tree();
+        let (tree, new) = self.tree(port);
         let port = self.port_view(holder, port, &tree);
         let known = !(tree.is_empty() && self.owner == Owner::NotPermitted);
         Seen { tree: known.then_some(tree), port, owner: self.owner.clone(), new, new_root }
@@ -297,7 +301,7 @@ impl Watch {
     }
 
     /// The living processes: the tree below the root, and what an earlier root left behind.
-    fn tree(&mut self) -> (Vec<TreeProcess>, Vec<ProcessId>) {
+    fn tree(&mut self, ask_ports: bool) -> (Vec<TreeProcess>, Vec<ProcessId>) {
         let mut members = Vec::new();
         if let Some(root) = &self.root {
             // Under a living root a leftover of an older one is no part of the tree; `reap` finds it by `members`.
@@ -329,7 +333,11 @@ impl Watch {
             members.extend(leftovers);
         }
         self.arguments = members.iter().map(|p| (p.id, mask(&p.args))).collect();
-        let mut ports = super::ports_of(&members.iter().map(|p| p.id).collect::<Vec<_>>());
+        if ask_ports || !self.knows_ports_of(&members) {
+            let mut ports = super::ports_of(&members.iter().map(|p| p.id).collect::<Vec<_>>());
+            let of = |p: &Process| (p.id, own_ports(ports.remove(&p.id).unwrap_or_default()));
+            self.ports = members.iter().map(of).collect();
+        }
         let tree = members
             .iter()
             .enumerate()
@@ -342,11 +350,22 @@ impl Watch {
                 cpu: p.cpu,
                 read_bytes: p.read_bytes,
                 memory_bytes: p.memory_bytes,
-                ports: own_ports(ports.remove(&p.id).unwrap_or_default()),
+                ports: self.ports.get(&p.id).cloned().unwrap_or_default(),
                 session_id: index.to_string(),
             })
             .collect();
         (tree, new)
+    }
+
+    /// A tree of the same processes, whose server and engines all listened already, is not asked again: that costs more
+    /// than all else of a refresh. One that opens another port, or closes its own, is asked when something is wrong.
+    fn knows_ports_of(&self, members: &[Process]) -> bool {
+        let root = self.root.as_ref().map(|r| r.id);
+        let knows = |p: &Process| {
+            let listens = |ports: &Vec<u16>| !ports.is_empty() || self.role_of(p, root) == Role::Other;
+            self.ports.get(&p.id).is_some_and(listens)
+        };
+        members.len() == self.ports.len() && members.iter().all(knows)
     }
 
     fn role_of(&self, process: &Process, root: Option<ProcessId>) -> Role {
@@ -488,6 +507,38 @@ mod tests {
             seen.new.is_empty() && watch.seen(child.id).is_none(),
             "it may be another's: never reaped as a leftover"
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn ports_of_a_tree_that_has_not_changed_are_asked_anew_only_when_something_is_wrong() {
+        use std::os::{fd::AsRawFd, unix::process::CommandExt};
+        const NOTHING: [u16; 0] = [];
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let fd = server.as_raw_fd();
+        let script = "kill -STOP $$; exec 9>&-; echo closed; exec sleep 1000";
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]);
+        // SAFETY: plain system calls between fork and exec. Where 9 is what a failed exec is told by, only that is lost.
+        unsafe {
+            command.pre_exec(move || match (libc::dup2(fd, 9), libc::fcntl(9, libc::F_SETFD, 0)) {
+                (9, 0) => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        let child = Child::run(command);
+        child.wait_for(super::RunState::Stopped);
+        let mut watch = watch(script);
+        watch.adopt(crate::process::find(child.id.pid).unwrap());
+        let mut ports = |anew| watch.refresh(anew).tree.unwrap()[0].ports.clone();
+        let port = server.local_addr().unwrap().port();
+        assert_eq!(ports(false), [port]);
+        crate::process::signal(child.id, crate::process::Signal::Continue).unwrap();
+        assert_eq!(child.line().await, "closed");
+        assert_eq!(ports(false), [port]);
+        assert_eq!(ports(true), NOTHING);
+        // And one that listens nowhere is asked each time.
+        assert!(!watch.knows_ports_of(&[crate::process::find(child.id.pid).unwrap()]));
     }
 
     /// Between fork and exec every child has its parent's command line; a subshell keeps it.
