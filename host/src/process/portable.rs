@@ -82,10 +82,11 @@ pub fn listeners(scope: Scope<'_>) -> io::Result<Vec<Listener>> {
         Scope::All | Scope::Port(_) => true,
         Scope::Processes(ids) => ids.iter().any(|id| id.pid == *pid),
     };
+    let of_port = |port: u16| !matches!(scope, Scope::Port(asked) if asked != port);
     let families = AddressFamilyFlags::IPV4 | AddressFamilyFlags::IPV6;
     let sockets = get_sockets_info(families, ProtocolFlags::TCP).map_err(io::Error::other)?;
     let listening = sockets.into_iter().filter_map(|socket| match socket.protocol_socket_info {
-        ProtocolSocketInfo::Tcp(tcp) if tcp.state == TcpState::Listen => Some(Listener {
+        ProtocolSocketInfo::Tcp(tcp) if tcp.state == TcpState::Listen && of_port(tcp.local_port) => Some(Listener {
             addr: SocketAddr::new(tcp.local_addr.to_canonical(), tcp.local_port),
             // Windows' sockets take one family each unless told otherwise; neither system tells of one.
             v6_only: cfg!(windows),
