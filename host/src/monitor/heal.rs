@@ -312,9 +312,10 @@ impl TargetTask {
         if heal.id == 0 {
             return;
         }
-        if let Err(error) = self.core.journal.append(heal.id, self.core.clock.now().wall, record) {
-            self.core.board.trouble("journal", Some(error.to_string()));
-        }
+        let written = self.core.journal.append(heal.id, self.core.clock.now().wall, record);
+        // What could not be written may still be kept in memory: that is a trouble, too.
+        let trouble = written.err().map(|error| error.to_string()).or_else(|| self.core.journal.health());
+        self.core.board.trouble("journal", trouble);
     }
 
     /// The end: what would have come next, the state, the people who wait.

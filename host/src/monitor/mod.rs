@@ -52,7 +52,7 @@ use crate::{
 };
 
 /// How often the monitor looks after its own files.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// What a monitor is made of.
 pub struct Parts {
@@ -172,9 +172,6 @@ impl Monitor {
         let mut control = self.core.control.subscribe();
         loop {
             self.core.board.trouble("journal", self.core.journal.health());
-            if let Err(error) = self.core.journal.prune(self.core.clock.now().wall) {
-                self.core.board.trouble("journal samples", Some(error.to_string()));
-            }
             for target in &self.core.config.targets {
                 let output = self.core.output_of(&target.name);
                 if let Err(error) = crate::process::output::rotate_if_large(&output) {
