@@ -22,6 +22,7 @@ mod owner;
 mod ports;
 mod rivals;
 mod roles;
+mod session_view;
 mod signal;
 mod start;
 pub mod watch;

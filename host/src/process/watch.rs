@@ -10,10 +10,7 @@ use std::{
     path::PathBuf,
 };
 
-use ai_monitor_plugin_api::{
-    event::{self, Role},
-    manifest::ProcessSpec,
-};
+use ai_monitor_plugin_api::{event::Role, manifest::ProcessSpec};
 
 use super::{Holder, Process};
 use crate::health::signals::{Owner, PortHolder, ProcessId, RunState, TreeProcess};
@@ -40,7 +37,7 @@ pub struct Watch {
     /// Every process that was once seen in this target's tree.
     seen: BTreeMap<ProcessId, SeenProcess>,
     /// Of the tree at the last refresh, without secrets.
-    arguments: BTreeMap<ProcessId, Vec<String>>,
+    pub(super) arguments: BTreeMap<ProcessId, Vec<String>>,
     /// Of the same tree: where each listens, when it was last asked.
     ports: BTreeMap<ProcessId, Vec<u16>>,
     owner: Owner,
@@ -332,7 +329,7 @@ impl Watch {
         if root.is_none() {
             members.extend(leftovers);
         }
-        self.arguments = members.iter().map(|p| (p.id, mask(&p.args))).collect();
+        self.arguments = members.iter().map(|p| (p.id, super::session_view::mask(&p.args))).collect();
         if ask_ports || !self.knows_ports_of(&members) {
             let mut ports = super::ports_of(&members.iter().map(|p| p.id).collect::<Vec<_>>());
             let of = |p: &Process| (p.id, own_ports(ports.remove(&p.id).unwrap_or_default()));
@@ -404,32 +401,6 @@ impl Watch {
             }
         }
     }
-
-    /// The processes of the last refresh's tree as sessions see them, and the addresses that they may reach.
-    pub fn for_sessions(&self, tree: &[TreeProcess]) -> (Vec<event::Process>, BTreeMap<String, SocketAddr>) {
-        let ids: BTreeMap<u32, &str> = tree.iter().map(|p| (p.id.pid, p.session_id.as_str())).collect();
-        let mut addresses = BTreeMap::new();
-        let processes = tree
-            .iter()
-            .map(|p| {
-                let mut own = Vec::new();
-                for port in &p.ports {
-                    let name = format!("{}/{port}", p.session_id);
-                    addresses.insert(name.clone(), SocketAddr::from(([127, 0, 0, 1], *port)));
-                    own.push(name);
-                }
-                event::Process {
-                    id: p.session_id.clone(),
-                    parent: p.parent.and_then(|pid| ids.get(&pid)).map(|s| (*s).to_owned()),
-                    role: p.role,
-                    exe: p.exe.clone(),
-                    args: self.arguments.get(&p.id).cloned().unwrap_or_default(),
-                    addresses: own,
-                }
-            })
-            .collect();
-        (processes, addresses)
-    }
 }
 
 /// How long it has lived, where the system tells its start in a way that can be compared with now.
@@ -453,202 +424,5 @@ fn own_ports(addresses: Vec<SocketAddr>) -> Vec<u16> {
     ports
 }
 
-/// Arguments without secrets: what follows or is set by a name that sounds like a key is masked.
-fn mask(args: &[String]) -> Vec<String> {
-    let secret = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        ["key", "token", "secret", "password", "auth"].iter().any(|word| name.contains(word))
-    };
-    let mut masked = Vec::with_capacity(args.len());
-    let mut hide_next = false;
-    for arg in args {
-        if std::mem::take(&mut hide_next) && !arg.starts_with('-') {
-            masked.push("***".to_owned());
-            continue;
-        }
-        match arg.split_once('=') {
-            Some((name, _)) if secret(name) => masked.push(format!("{name}=***")),
-            None if arg.starts_with('-') && secret(arg) => {
-                hide_next = true;
-                masked.push(arg.clone());
-            }
-            _ => masked.push(arg.clone()),
-        }
-    }
-    masked
-}
-
 #[cfg(test)]
-mod tests {
-    use super::mask;
-    #[cfg(target_os = "linux")]
-    use super::{Owner, PortHolder, Wanted, Watch};
-    #[cfg(target_os = "linux")]
-    use crate::process::bystanders::Child;
-
-    /// A target on a port where nobody listens, with this script as its command.
-    #[cfg(target_os = "linux")]
-    fn watch(script: &str) -> Watch {
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let command = Some(["sh", "-c", script].map(str::to_owned).to_vec());
-        Watch::new(Wanted { addresses: vec![nobody], command, spec: Default::default() })
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_start_under_way_is_found_by_its_command_and_is_not_remembered_before_it_listens() {
-        let script = "sleep 1000 & wait; # under way";
-        let child = Child::shell(script);
-        let mut watch = watch(script);
-        let seen = watch.refresh(true);
-        assert_eq!(watch.root().map(|r| r.id), Some(child.id));
-        assert_eq!(seen.port, PortHolder::Nobody);
-        assert!(
-            seen.new.is_empty() && watch.seen(child.id).is_none(),
-            "it may be another's: never reaped as a leftover"
-        );
-    }
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn ports_of_a_tree_that_has_not_changed_are_asked_anew_only_when_something_is_wrong() {
-        use std::os::{fd::AsRawFd, unix::process::CommandExt};
-        const NOTHING: [u16; 0] = [];
-        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let fd = server.as_raw_fd();
-        let script = "kill -STOP $$; exec 9>&-; echo closed; exec sleep 1000";
-        let mut command = std::process::Command::new("sh");
-        command.args(["-c", script]);
-        // SAFETY: plain system calls between fork and exec. Where 9 is what a failed exec is told by, only that is lost.
-        unsafe {
-            command.pre_exec(move || match (libc::dup2(fd, 9), libc::fcntl(9, libc::F_SETFD, 0)) {
-                (9, 0) => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            });
-        }
-        let child = Child::run(command);
-        child.wait_for(super::RunState::Stopped);
-        let mut watch = watch(script);
-        watch.adopt(crate::process::find(child.id.pid).unwrap());
-        let mut ports = |anew| watch.refresh(anew).tree.unwrap()[0].ports.clone();
-        let port = server.local_addr().unwrap().port();
-        assert_eq!(ports(false), [port]);
-        crate::process::signal(child.id, crate::process::Signal::Continue).unwrap();
-        assert_eq!(child.line().await, "closed");
-        assert_eq!(ports(false), [port]);
-        assert_eq!(ports(true), NOTHING);
-        // And one that listens nowhere is asked each time.
-        assert!(!watch.knows_ports_of(&[crate::process::find(child.id.pid).unwrap()]));
-    }
-
-    /// Between fork and exec every child has its parent's command line; a subshell keeps it.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_child_with_its_parents_command_line_is_no_second_server() {
-        let script = "(sleep 1000; :) & wait; # twice";
-        let child = Child::shell(script);
-        while !crate::process::all().unwrap().iter().any(|p| p.parent == Some(child.id.pid) && p.args.len() > 1) {
-            std::thread::yield_now();
-        }
-        let mut watch = watch(script);
-        watch.refresh(true);
-        assert_eq!(watch.root().map(|r| r.id), Some(child.id));
-    }
-
-    /// Two targets, or a target and a user's own server, with the same command and different ports by environment.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_same_command_that_listens_elsewhere_is_another_server() {
-        use std::os::{
-            fd::{AsRawFd, BorrowedFd},
-            unix::process::CommandExt,
-        };
-        let script = "sleep 1000 & wait; # elsewhere";
-        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let fd = server.as_raw_fd();
-        let mut command = std::process::Command::new("sh");
-        command.args(["-c", script]);
-        // SAFETY: one plain system call between fork and exec, on a descriptor that is open there.
-        unsafe {
-            command.pre_exec(move || {
-                Ok(rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(fd), rustix::io::FdFlags::empty())?)
-            });
-        }
-        let other = Child::run(command);
-        let mut ours = watch(script);
-        ours.refresh(true);
-        assert_eq!(ours.root(), None);
-        assert_eq!(ours.members(), []);
-        assert_eq!(*ours.owner(), Owner::Command, "its own may be started");
-        // Taken for a start under way before it listened: dropped as soon as it listens elsewhere.
-        let mut early = watch(script);
-        (early.root, early.presumed) = (crate::process::find(other.id.pid), true);
-        early.refresh(false);
-        assert_eq!(early.root(), None);
-        assert_eq!(early.members(), []);
-    }
-
-    /// ollama#5642, with a runner that nobody has looked at yet when its server is killed.
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn an_engine_that_came_after_the_last_look_is_left_behind_too() {
-        use ai_monitor_plugin_api::manifest::{EngineSpec, ProcessSpec};
-
-        use crate::process::{Signal, end_tree, exited, is_alive, signal};
-        let folder = tempfile::tempdir().unwrap();
-        let (go, script) = (folder.path().join("go"), "while [ ! -e $GO ]; do sleep 0.01; done; sleep 1000 & wait");
-        let launch = crate::process::Launch {
-            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-            env: [("GO".to_owned(), go.display().to_string())].into(),
-            output: folder.path().join("server.log"),
-            cwd: None,
-        };
-        let server = crate::process::start(&launch).unwrap().id;
-        let mut watch = watch(script);
-        let engine = EngineSpec { exe: vec!["sleep".into()], args: vec!["1000".into()], ..Default::default() };
-        watch.wanted.spec = ProcessSpec { engines: vec![engine], ..Default::default() };
-        watch.started(server);
-        watch.refresh(false);
-        std::fs::write(&go, "").unwrap();
-        let runner = loop {
-            let below = crate::process::refresh(server, &[]);
-            if let Some(runner) = below.iter().find(|p| p.args == ["1000"]) {
-                break runner.id;
-            }
-            std::thread::yield_now();
-        };
-        signal(server, Signal::Kill).unwrap();
-        exited(server).await;
-        let tree = watch.refresh(false).tree.unwrap();
-        assert_eq!(tree.iter().map(|p| p.id).collect::<Vec<_>>(), [runner], "it is left behind, and known");
-        end_tree(runner, &[], std::time::Duration::ZERO, true).await;
-        assert!(!is_alive(runner));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn what_was_started_for_another_target_is_that_ones() {
-        let folder = tempfile::tempdir().unwrap();
-        let script = "sleep 1000 & wait; # another target's";
-        let launch = crate::process::Launch {
-            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-            env: Default::default(),
-            output: folder.path().join("other.log"),
-            cwd: None,
-        };
-        let started = crate::process::start(&launch).unwrap();
-        let mut other = watch(script);
-        other.refresh(true);
-        assert_eq!(other.root(), None);
-        other.started(started.id);
-        assert_eq!(other.root().map(|r| r.id), Some(started.id));
-        crate::process::end_tree(started.id, &[], std::time::Duration::ZERO, true).await;
-    }
-
-    #[test]
-    fn secrets_in_arguments_are_masked() {
-        let args = ["--api-key", "s3cret", "--port", "80", "--token=abc", "--api-key-file"];
-        let masked = mask(&args.map(str::to_owned));
-        assert_eq!(masked, ["--api-key", "***", "--port", "80", "--token=***", "--api-key-file"]);
-    }
-}
+mod tests;
