@@ -17,8 +17,8 @@
 extern "C" {
 #endif
 
-/* A draft until the contract is final; then 1. */
-#define AIM_ABI 0u
+/* The order, types and rules of the table below. */
+#define AIM_ABI 1u
 
 enum { AIM_OK = 0, AIM_ERROR = 1, AIM_PANIC = 2 };
 

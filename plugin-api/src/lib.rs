@@ -9,7 +9,7 @@
 //! struct Example;
 //!
 //! impl Plugin for Example {
-//!     const MANIFEST: &str = r#"{"contract":"0.1","abi":0,"id":"example","version":"1.0.0","label":"Example",
+//!     const MANIFEST: &str = r#"{"contract":"1.0","abi":1,"id":"example","version":"1.0.0","label":"Example",
 //!         "probes":{"liveness":{"routes":["GET /version"],"deadline_ms":5000}}}"#;
 //!
 //!     async fn probe(io: &mut Io, _start: &Start) -> Result<(), Stop> {

@@ -2,10 +2,10 @@
 
 use std::ffi::{c_char, c_void};
 
-/// The ABI of this draft. It becomes 1 when the contract is final.
-pub const AIM_ABI: u32 = 0;
+/// The ABI that this crate speaks: the order, types and rules of the table.
+pub const AIM_ABI: u32 = 1;
 /// The contract's version that this crate speaks.
-pub const CONTRACT: &str = "0.1";
+pub const CONTRACT: &str = "1.0";
 
 pub const AIM_OK: i32 = 0;
 pub const AIM_ERROR: i32 = 1;

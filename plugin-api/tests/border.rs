@@ -53,7 +53,7 @@ export_plugin!(Puppet);
 
 fn start(session: &mut Session, what: &str) -> (i32, String) {
     session.step(&format!(
-        r#"{{"event":"start","contract":"0.1","session":"probe","depth":"liveness","deadline_ms":5000,"now":"2026-11-24T04:02:00Z","settings":{{"do":"{what}"}},"later":1}}"#
+        r#"{{"event":"start","contract":"1.0","session":"probe","depth":"liveness","deadline_ms":5000,"now":"2026-11-24T04:02:00Z","settings":{{"do":"{what}"}},"later":1}}"#
     ))
 }
 
@@ -163,7 +163,7 @@ fn a_full_sink_is_an_error() {
 fn a_plugin_without_repairs_says_so() {
     let mut host = new();
     assert_eq!(
-        host.step(r#"{"event":"start","contract":"0.1","session":"repair","repair":"load","args":{"model":"m"},"deadline_ms":5000,"now":"2026-11-24T04:02:00Z"}"#),
+        host.step(r#"{"event":"start","contract":"1.0","session":"repair","repair":"load","args":{"model":"m"},"deadline_ms":5000,"now":"2026-11-24T04:02:00Z"}"#),
         (AIM_OK, r#"{"effect":"report","report":{"result":"unsupported"}}"#.into())
     );
     let start = SessionKind::Repair { repair: "load".into(), args: Default::default() };

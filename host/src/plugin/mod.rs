@@ -66,7 +66,13 @@ impl Registry {
     /// the log: a mistake of ours must not take the others down.
     pub fn bundled() -> Registry {
         let mut registry = Registry::default();
-        for table in [&ai_monitor_ollama::PLUGIN, &ai_monitor_openai::PLUGIN] {
+        for table in [
+            &ai_monitor_custom::PLUGIN,
+            &ai_monitor_lm_studio::PLUGIN,
+            &ai_monitor_localai::PLUGIN,
+            &ai_monitor_ollama::PLUGIN,
+            &ai_monitor_openai::PLUGIN,
+        ] {
             match Plugin::from_table(table) {
                 Ok(plugin) => drop(registry.insert(plugin)),
                 Err(error) => tracing::error!(%error, "a bundled plugin is left out"),

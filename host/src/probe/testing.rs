@@ -164,7 +164,7 @@ impl Connection {
 pub fn manifest(id: &str, rules: &str) -> Manifest {
     let identify: serde_json::Value = serde_json::from_str(rules).unwrap();
     let manifest = serde_json::json!({
-        "contract": "0.1", "abi": 0, "id": id, "version": "0.0.0", "label": id, "probes": {}, "identify": identify,
+        "contract": "1.0", "abi": 1, "id": id, "version": "0.0.0", "label": id, "probes": {}, "identify": identify,
     });
     serde_json::from_value(manifest).unwrap()
 }

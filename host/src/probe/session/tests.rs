@@ -372,7 +372,7 @@ async fn dropping_a_session_cancels_it() {
 struct Small;
 
 impl ai_monitor_plugin_api::Plugin for Small {
-    const MANIFEST: &'static str = r#"{"contract":"0.1","abi":0,"id":"small","version":"1.2","label":"Small",
+    const MANIFEST: &'static str = r#"{"contract":"1.0","abi":1,"id":"small","version":"1.2","label":"Small",
         "probes":{"liveness":{"routes":["GET /version"],"deadline_ms":9000}},
         "repairs":{"unload":{"title":"Unload","routes":["POST /unload"],"deadline_ms":9000}}}"#;
 
