@@ -40,6 +40,8 @@ pub(super) async fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         listen: Some(flags.listen.clone().unwrap_or_else(|| "127.0.0.1:0".into())),
         data_dir: Some(folder.path().join("data")),
         policy_dir: Some(folder.path().join("policies")),
+        plugin_dir: Some(folder.path().join("plugins")),
+        safe_mode: true,
         log_level: Some(flags.log_level.clone().unwrap_or_else(|| "error".into())),
     };
     let registry = Arc::new(Registry::bundled());

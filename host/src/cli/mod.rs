@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod first_minutes;
 mod heal;
+mod plugin;
 mod run;
 mod status;
 
@@ -40,6 +41,12 @@ struct Common {
     /// Where your own heal policies are
     #[arg(long, global = true, value_name = "DIR")]
     policy_dir: Option<PathBuf>,
+    /// Where plugins are dropped in [default: plugins in the data folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    plugin_dir: Option<PathBuf>,
+    /// Use the bundled plugins alone, whatever lies in the plugin folder
+    #[arg(long, global = true)]
+    safe_mode: bool,
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, global = true, value_name = "L")]
     log_level: Option<String>,
@@ -52,6 +59,8 @@ impl Common {
             listen: self.listen.clone(),
             data_dir: self.data_dir.clone(),
             policy_dir: self.policy_dir.clone(),
+            plugin_dir: self.plugin_dir.clone(),
+            safe_mode: self.safe_mode,
             log_level: self.log_level.clone(),
         }
     }
@@ -85,6 +94,9 @@ enum Command {
         /// The incident's number; the newest if none is named
         id: Option<i64>,
     },
+    /// List, install and look after plugins
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Watch a small server of our own being broken and healed, in half a minute
     Demo,
 }
@@ -108,6 +120,7 @@ pub fn main() -> ExitCode {
             Command::Status { json } => status::status(&flags, json).await,
             Command::Heal { name, force } => heal::heal(&flags, name, force).await,
             Command::Explain { id } => explain::explain(&flags, id),
+            Command::Plugin(command) => plugin::plugin(&flags, command).await,
             Command::Demo => demo::demo(&flags).await,
         }
     });

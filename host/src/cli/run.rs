@@ -143,9 +143,15 @@ async fn bind(listen: SocketAddr, flags: &Flags) -> anyhow::Result<TcpListener> 
 
 /// The files and folders that the command line named: a command to copy must name them again.
 fn places_given(flags: &Flags) -> String {
-    let given = [("--config", &flags.config), ("--data-dir", &flags.data_dir), ("--policy-dir", &flags.policy_dir)];
+    let given = [
+        ("--config", &flags.config),
+        ("--data-dir", &flags.data_dir),
+        ("--policy-dir", &flags.policy_dir),
+        ("--plugin-dir", &flags.plugin_dir),
+    ];
     let named = given.iter().filter_map(|(flag, path)| Some(format!(" {flag} {}", path.as_ref()?.display())));
-    named.collect()
+    let safe = flags.safe_mode.then(|| " --safe-mode".to_owned());
+    named.chain(safe).collect()
 }
 
 /// A port near by that is free now.

@@ -54,6 +54,10 @@ pub struct Flags {
     pub data_dir: Option<PathBuf>,
     /// `--policy-dir DIR`
     pub policy_dir: Option<PathBuf>,
+    /// `--plugin-dir DIR`
+    pub plugin_dir: Option<PathBuf>,
+    /// `--safe-mode`: bundled plugins alone.
+    pub safe_mode: bool,
     /// `--log-level L`
     pub log_level: Option<String>,
 }

@@ -37,7 +37,7 @@ pub fn places(flags: &Flags) -> Places {
     Places {
         config: flags.config.clone().unwrap_or_else(|| config_dir.join("config.toml")),
         policies: flags.policy_dir.clone().unwrap_or_else(|| config_dir.join("policies")),
-        plugins: data.join("plugins"),
+        plugins: flags.plugin_dir.clone().unwrap_or_else(|| data.join("plugins")),
         data,
     }
 }

@@ -15,8 +15,17 @@ use toml::de::{DeTable, DeValue};
 use super::{Flags, problem::Problem};
 
 /// Variables that start with the prefix and are no configuration keys: of the build, the tests and the flags.
-const NOT_KEYS: &[&str] =
-    &["dashboard", "real_servers", "demo_faults", "config", "data_dir", "policy_dir", "plugin_dir", "log_level"];
+const NOT_KEYS: &[&str] = &[
+    "dashboard",
+    "real_servers",
+    "demo_faults",
+    "config",
+    "data_dir",
+    "policy_dir",
+    "plugin_dir",
+    "safe_mode",
+    "log_level",
+];
 const PREFIX: &str = "AI_MONITOR_";
 
 /// Keys from the root; an entry of a list has its index as its key.
