@@ -8,21 +8,44 @@ use ai_monitor_plugin_api::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// What an answer really was, where the host's outcome is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    pub text: String,
+}
+
+impl Verdict {
+    pub fn new(outcome: Outcome, text: impl Into<String>) -> Verdict {
+        Verdict { outcome, text: text.into() }
+    }
+}
+
 /// The answer's body as `T`, where it is `ok`. Otherwise `None`, and an `ok` that cannot be read is judged:
 /// JSON that breaks off, or has other fields, is `malformed`; what is no JSON at all came from another program.
 pub fn json<T: DeserializeOwned>(io: &mut Io, answer: &Response) -> Option<T> {
-    if answer.outcome != Outcome::Ok {
-        return None;
-    }
-    let body = answer.body.as_deref().unwrap_or_default();
-    match serde_json::from_str(body) {
+    match parsed(answer) {
         Ok(value) => Some(value),
-        Err(error) => {
-            let outcome = if body.trim_start().starts_with(['{', '[']) { Outcome::Malformed } else { Outcome::Foreign };
-            io.judge(answer, outcome, error.to_string());
+        Err(verdict) => {
+            if let Some(Verdict { outcome, text }) = verdict {
+                io.judge(answer, outcome, text);
+            }
             None
         }
     }
+}
+
+/// [`json`] without a report to judge in. The error is what the answer really was; `None`: the host's outcome is
+/// right.
+pub fn parsed<T: DeserializeOwned>(answer: &Response) -> Result<T, Option<Verdict>> {
+    if answer.outcome != Outcome::Ok {
+        return Err(None);
+    }
+    let body = answer.body.as_deref().unwrap_or_default();
+    serde_json::from_str(body).map_err(|error| {
+        let outcome = if body.trim_start().starts_with(['{', '[']) { Outcome::Malformed } else { Outcome::Foreign };
+        Some(Verdict::new(outcome, error.to_string()))
+    })
 }
 
 /// The backend's own words for a failure, as far as the body has them: `{"error":"…"}`, `{"error":{"message":"…"}}`

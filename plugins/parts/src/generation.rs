@@ -97,6 +97,18 @@ pub fn vector(model: &str, filled: bool, ms: u64) -> Inference {
     Inference { model: Some(model.to_owned()), first_token_ms: filled.then_some(ms), ..only(result) }
 }
 
+/// The verdict on a whole answer of `POST /v1/embeddings`. An error inside 200 is judged.
+pub fn vector_of(io: &mut Io, answer: &Response, body: &Value) -> Inference {
+    if let Some(error) = answer::error_of(body) {
+        io.judge(answer, Outcome::Failed, error.clone());
+        return Inference { text: Some(error), ..only(InferenceResult::Failed) };
+    }
+    let filled = body.pointer("/data/0/embedding").and_then(Value::as_array).is_some_and(|vector| !vector.is_empty());
+    let model = body.get("model").and_then(Value::as_str).map(str::to_owned);
+    let result = if filled { InferenceResult::Output } else { InferenceResult::Empty };
+    Inference { model, first_token_ms: filled.then_some(answer.ms), ..only(result) }
+}
+
 fn only(result: InferenceResult) -> Inference {
     Inference {
         model: None,

@@ -1,0 +1,125 @@
+//! Loading and unloading a model of an LM Studio.
+
+mod common;
+
+use ai_monitor_lm_studio::PLUGIN;
+use ai_monitor_plugin_api::{
+    event::{At, Outcome, SessionKind, Start},
+    testing::{Reply, Scene},
+};
+use common::*;
+use serde_json::{Value, json};
+
+fn repair(name: &str, model: &str) -> Start {
+    let args = serde_json::from_value(json!({"model": model})).unwrap();
+    Start::new(SessionKind::Repair { repair: name.into(), args }, 1_800_000, NOW)
+}
+
+fn listed(reply: Reply) -> Scene {
+    Scene::new().on("GET /api/v1/models", reply)
+}
+
+#[test]
+fn an_unload_takes_out_every_instance() {
+    let scene = listed(list(&["one", "two"], &[]))
+        .on("POST /api/v1/models/unload", ok(r#"{"instance_id":"one"}"#))
+        .on("POST /api/v1/models/unload", ok(r#"{"instance_id":"two"}"#));
+    let (report, sent) = scene.run(&PLUGIN, &repair("unload", "google/gemma-4"));
+    assert_eq!(
+        report,
+        json!({"result":"done","text":"2 instances unloaded","within_ms":20000,
+            "expect":[{"model":"google/gemma-4","state":["unloaded"]}]})
+    );
+    assert_eq!(sent, [json!({"instance_id":"one"}), json!({"instance_id":"two"})]);
+}
+
+#[test]
+fn a_load_names_the_model_and_nothing_else() {
+    let answer = r#"{"type":"llm","instance_id":"google/gemma-4","load_time_seconds":9.099,"status":"loaded"}"#;
+    let scene = listed(list(&[], &[])).on("POST /api/v1/models/load", ok(answer));
+    let (report, sent) = scene.run(&PLUGIN, &repair("load", "google/gemma-4@q4_k_m"));
+    assert_eq!(
+        report,
+        json!({"result":"done","text":"loaded as google/gemma-4 in 9.1 s","within_ms":20000,
+            "expect":[{"model":"google/gemma-4","state":["loaded"]}]})
+    );
+    assert_eq!(sent, [json!({"model":"google/gemma-4"})]);
+}
+
+#[test]
+fn what_is_so_already_is_left_alone() {
+    let (report, sent) = listed(list(&["google/gemma-4"], &[])).run(&PLUGIN, &repair("load", "google/gemma-4"));
+    assert_eq!((report, sent.len()), (json!({"result":"already","text":"google/gemma-4 is loaded"}), 0));
+    let (report, sent) = listed(list(&[], &[])).run(&PLUGIN, &repair("unload", "google/gemma-4"));
+    assert_eq!((report, sent.len()), (json!({"result":"already","text":"google/gemma-4 is not loaded"}), 0));
+    // Gone between the look and the request: the host measures that it is.
+    let scene = listed(list(&["google/gemma-4"], &[])).on(
+        "POST /api/v1/models/unload",
+        Reply::status(404, r#"{"error":{"message":"Model not found","code":"model_not_found"}}"#),
+    );
+    assert_eq!(scene.run(&PLUGIN, &repair("unload", "google/gemma-4")).0["result"], "done");
+}
+
+#[test]
+fn before_0_4_0_there_is_no_such_repair() {
+    for name in ["load", "unload"] {
+        let (report, _) = listed(unexpected("GET /api/v1/models")).run(&PLUGIN, &repair(name, "llama"));
+        assert_eq!(
+            report,
+            json!({"result":"unsupported","text":format!("LM Studio before 0.4.0 has no route for it; `lms {name}` does it")})
+        );
+    }
+}
+
+#[test]
+fn without_the_list_nothing_is_done() {
+    for (reply, why) in [
+        (
+            unauthorised(),
+            "An LM Studio API token is required to make requests to this server, but none was provided using the Authorization header",
+        ),
+        (Reply::broken(Outcome::Timeout, At::Headers), "no answer in 5000 ms"),
+        (Reply::broken(Outcome::Refused, At::Connect), "the connection was refused"),
+        (ok(r#"{"models":[{"ke"#), "EOF while parsing a string at line 1 column 15"),
+    ] {
+        for name in ["load", "unload"] {
+            let (report, sent) = listed(reply.clone()).run(&PLUGIN, &repair(name, "google/gemma-4"));
+            assert_eq!(report, json!({"result":"failed","text":format!("its models cannot be known: {why}")}));
+            assert!(sent.is_empty());
+        }
+    }
+    let (report, _) = listed(list(&[], &[])).run(&PLUGIN, &repair("load", "nope"));
+    assert_eq!(report, json!({"result":"failed","text":"nope is not among its models"}));
+}
+
+#[test]
+fn a_load_that_fails_shows_what_is_broken() {
+    let failed = |reply: Reply| {
+        let scene = listed(list(&[], &[])).on("POST /api/v1/models/load", reply);
+        let report = scene.run(&PLUGIN, &repair("load", "google/gemma-4")).0;
+        assert_eq!((&report["result"], &report["expect"]), (&json!("failed"), &Value::Null));
+        (report["text"].as_str().unwrap().to_owned(), report["symptoms"][0]["id"].clone())
+    };
+    let error = |text: &str| json!({"error":{"message":text}}).to_string();
+    let text = "Failed to load model \"google/gemma-4\".";
+    assert_eq!(failed(Reply::status(500, error(text))), (text.into(), json!("load_failed")));
+    assert_eq!(failed(ok(error(text))), (text.into(), json!("load_failed")));
+    let text = "Model loading aborted due to insufficient system resources.";
+    assert_eq!(failed(Reply::status(500, error(text))), (text.into(), json!("out_of_memory")));
+    assert_eq!(
+        failed(ok(r#"{"status":"queued"}"#)),
+        ("LM Studio said queued where `loaded` was expected".into(), Value::Null)
+    );
+    assert_eq!(failed(Reply::broken(Outcome::Reset, At::Headers)), ("the connection broke off".into(), Value::Null));
+    assert_eq!(failed(ok(r#"{"sta"#)).1, Value::Null);
+}
+
+#[test]
+fn an_unload_that_fails_expects_nothing() {
+    let scene = listed(list(&["one"], &[])).on("POST /api/v1/models/unload", unexpected("POST /api/v1/models/unload"));
+    let report = scene.run(&PLUGIN, &repair("unload", "google/gemma-4")).0;
+    assert_eq!(
+        report,
+        json!({"result":"failed","text":"LM Studio before 0.4.0: Unexpected endpoint or method. (POST /api/v1/models/unload)"})
+    );
+}
