@@ -27,6 +27,8 @@
 pub mod effect;
 pub mod event;
 pub mod export;
+#[cfg(test)]
+mod golden;
 pub mod io;
 pub mod manifest;
 pub mod report;
@@ -59,6 +61,11 @@ pub trait Plugin: 'static {
             Ok(())
         }
     }
+}
+
+/// Reads `null` as what an absent value is: both mean "not known".
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
+    Option::deserialize(d).map(Option::unwrap_or_default)
 }
 
 /// Reads a value of a closed list that this build does not know as absent, so that what is newer stays readable.

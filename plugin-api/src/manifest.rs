@@ -5,52 +5,78 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::Depth;
+use crate::{event::Depth, or_default};
 
+/// The manifest: static data, as a file beside the library and byte for byte the same from its `manifest` function.
+/// A key that the host does not know is a warning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
-    /// Newest minor of the contract that the plugin was written to.
+    /// Newest minor of the contract that the plugin was written to: `1.0`.
+    #[cfg_attr(test, schemars(regex(pattern = r"^1\.[0-9]+$")))]
     pub contract: String,
+    /// The ABI of the plugin's table.
+    #[cfg_attr(test, schemars(extend("const" = crate::table::AIM_ABI)))]
     pub abi: u32,
-    /// `[a-z][a-z0-9-]*`; equals `backend` in the configuration.
+    /// Equals `backend` in the configuration. A loaded plugin replaces a bundled one of the same id.
+    #[cfg_attr(test, schemars(regex(pattern = r"^[a-z][a-z0-9-]*$")))]
     pub id: String,
+    /// The plugin's own version.
     pub version: String,
-    /// For people.
+    /// The backend's name, for people.
     pub label: String,
-    /// Where discovery looks.
-    #[serde(default)]
+    /// Ports that discovery looks at.
+    #[serde(default, deserialize_with = "or_default")]
     pub ports: Vec<u16>,
-    /// JSON Schema of `[target.settings]`.
+    /// JSON Schema of `[target.settings]`: `type`, `properties`, `additionalProperties`, `items`, `enum`, `default`,
+    /// `minimum`, `maximum`, `pattern`, `title`, `description` and `required`, nothing else. No secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("type" = ["object", "null"])))]
     pub settings: Option<Value>,
-    #[serde(default)]
+    /// How this backend is told from others: the first rule that holds gives the confidence.
+    #[serde(default, deserialize_with = "or_default")]
     pub identify: Vec<Rule>,
+    /// Depth (`liveness`, `readiness`, `progress`, `inference`) → what a probe of it needs. `liveness` is required; a
+    /// depth that is absent is never asked for.
+    #[cfg_attr(test, schemars(extend("required" = ["liveness"])))]
     pub probes: BTreeMap<Depth, ProbeSpec>,
-    #[serde(default)]
+    /// Name → what the repair needs. `load`, `unload` and `pull` have a fixed meaning; others are named freely.
+    #[serde(default, deserialize_with = "or_default")]
     pub repairs: BTreeMap<String, RepairSpec>,
-    #[serde(default)]
+    /// How the backend's processes are known.
+    #[serde(default, deserialize_with = "or_default")]
     pub process: ProcessSpec,
-    #[serde(default)]
+    /// Commands that start the server, tried in order; the configuration's own command wins.
+    #[serde(default, deserialize_with = "or_default")]
     pub start: Vec<StartSpec>,
-    #[serde(default)]
+    /// What a debug start adds to the command.
+    #[serde(default, deserialize_with = "or_default")]
     pub debug: DebugSpec,
-    #[serde(default)]
+    /// The backend's files.
+    #[serde(default, deserialize_with = "or_default")]
     pub files: Files,
-    #[serde(default)]
+    /// Who else may restart this server; they are asked to act before the host does.
+    #[serde(default, deserialize_with = "or_default")]
     pub rivals: Vec<Rival>,
 }
 
-/// The first rule whose `all` hold gives the confidence.
+/// One rule of identification: it holds when all of its checks do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rule {
+    /// How sure it is that the answer is this backend's.
     pub is: Confidence,
+    /// The checks.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub all: Vec<Check>,
-    /// A flavour, handed to sessions.
+    /// The flavour that this rule tells, handed to sessions: `vllm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 
+/// How sure an identification is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
     /// Speaks the protocol.
@@ -61,73 +87,108 @@ pub enum Confidence {
     Certain,
 }
 
-/// At least one of `header`, `contains`, `has`, `equals`: a 200 alone proves nothing.
+/// A GET and what its answer must be. At least one of `header`, `contains`, `has` and `equals` is there, for a status
+/// alone proves nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Check {
+    /// The path that is asked for.
+    #[cfg_attr(test, schemars(regex(pattern = r"^/")))]
     pub get: String,
-    /// Default `[200]`.
+    /// The statuses that are right; `[200]` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Vec<u16>>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Header's name in lower case → its exact value.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub header: BTreeMap<String, String>,
+    /// A text that the body contains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
-    /// JSON pointers that must exist.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// JSON pointers that exist in the body.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub has: Vec<String>,
-    /// JSON pointer → value.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// JSON pointer → the value that stands there.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub equals: BTreeMap<String, Value>,
 }
 
+/// What probes of one depth may do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeSpec {
-    /// `METHOD /path`, a trailing `*` is a prefix, `local ` in front: on an address of the target's tree.
+    /// The permission: every `METHOD /path` that a session may ask for (GET, HEAD, POST; the query is ignored, a
+    /// trailing `*` is a prefix, `* *` is any). `local ` in front: on an address of `start.processes`.
+    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = ROUTE))))]
     pub routes: Vec<String>,
-    #[serde(default)]
+    /// Host facts wanted in `start`; 1.0 knows `processes`.
+    #[serde(default, deserialize_with = "or_default")]
     pub needs: Vec<String>,
+    /// For the whole session, in ms: at most 60,000, for `inference` 600,000.
+    #[cfg_attr(test, schemars(range(min = 1, max = 600_000)))]
     pub deadline_ms: u64,
-    /// What each inference costs the user; where it is set, a schedule is refused.
+    /// Of `inference`: what each one costs the user, in words. Where it is set, a schedule is refused with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub side_effect: Option<String>,
 }
 
+/// What a repair may do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RepairSpec {
+    /// What it does, for people.
     pub title: String,
+    /// JSON Schema of `start.args`, of the same words as `settings`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("type" = ["object", "null"])))]
     pub args: Option<Value>,
+    /// The permission, as of a probe.
+    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = ROUTE))))]
     pub routes: Vec<String>,
-    #[serde(default)]
+    /// Host facts wanted in `start`; 1.0 knows `processes`.
+    #[serde(default, deserialize_with = "or_default")]
     pub needs: Vec<String>,
+    /// For the whole session, in ms.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1_800_000)))]
     pub deadline_ms: u64,
 }
 
+/// What a route is, as a regular expression.
+#[cfg(test)]
+const ROUTE: &str = r"^(local )?(\* \*|(GET|HEAD|POST) /[^ ?*]*\*?)$";
+
+/// How the backend's processes are known. Names are never matched in part.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessSpec {
-    /// Exact file names of the server.
-    #[serde(default)]
+    /// Exact file names of the server's executable; on Windows case does not count.
+    #[serde(default, deserialize_with = "or_default")]
     pub main: Vec<String>,
-    #[serde(default)]
+    /// What makes the tokens, below the server in its process tree.
+    #[serde(default, deserialize_with = "or_default")]
     pub engines: Vec<EngineSpec>,
+    /// What it means that an engine is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_engine: Option<LostEngine>,
 }
 
+/// One kind of engine: all that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EngineSpec {
-    /// Exact file names.
-    #[serde(default)]
+    /// Exact file names of its executable.
+    #[serde(default, deserialize_with = "or_default")]
     pub exe: Vec<String>,
-    /// Exact titles, of a process that renames itself.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Exact titles, of a process that renames itself; Linux cuts a title to 15 bytes.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub title: Vec<String>,
-    /// Each must equal an argument, or the file name of one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Each equals an argument, or the file name of one.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
 }
 
+/// What becomes of a backend that lost an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LostEngine {
     /// The backend starts a new one by itself.
@@ -136,39 +197,55 @@ pub enum LostEngine {
     Never,
 }
 
+/// One command that starts the server. Never a shell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StartSpec {
-    /// `{host}` and `{port}` are filled in; never a shell.
+    /// The program and its arguments; `{host}` and `{port}` are filled in.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub argv: Vec<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Added to the environment; `{host}` and `{port}` are filled in.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// `linux`, `macos` or `windows`; any if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<String>,
 }
 
 /// Added to the start command in a debug start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DebugSpec {
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Added to the environment.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Added behind the arguments.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
 }
 
+/// The backend's files, as patterns with `~`, `{tmp}` and environment variables in braces.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Files {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Logs that go into a diagnostic bundle.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Where models lie, for the free space there.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What may be removed.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub stale: Vec<Stale>,
 }
 
-/// What may be removed.
+/// Files that may be removed: only those of the target's user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stale {
+    /// Their paths, with `*` within a name.
     pub glob: String,
+    /// The least age, in seconds.
     pub older_s: u64,
     /// `stopped`: only while the server does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,13 +254,18 @@ pub struct Stale {
 
 /// Who else may restart this server. One of the fields is set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rival {
+    /// A systemd unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub systemd: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Exact file names of a program that keeps it running.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub exe: Vec<String>,
+    /// A desktop application of macOS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// The image of a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
 }
