@@ -216,6 +216,9 @@ fn check_schema(at: &str, schema: &Value) -> Result<(), ManifestError> {
             }
             ("properties", _) => return Err(bad(format!("{at}.properties"), "it must be an object")),
             ("items", items) => check_schema(&format!("{at}.items"), items)?,
+            ("additionalProperties", schema @ Value::Object(_)) => {
+                check_schema(&format!("{at}.additionalProperties"), schema)?;
+            }
             _ => {}
         }
     }
