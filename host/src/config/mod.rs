@@ -38,7 +38,7 @@ use self::{
     model::Config,
     problem::{Mistakes, Problem, Problems},
     read::{Layers, as_table},
-    target::{Backends, Reader},
+    target::{Backend, Backends, Reader},
     tree::{Item, Table},
 };
 use crate::plugin::Registry;
@@ -88,7 +88,11 @@ pub fn check(path: &Path, registry: &Registry) -> Result<Config, ConfigError> {
 }
 
 fn backends(registry: &Registry) -> Backends {
-    registry.iter().map(|p| (p.manifest().id.clone(), p.manifest().clone())).collect()
+    let backend = |plugin: &std::sync::Arc<crate::plugin::Plugin>| {
+        let manifest = plugin.manifest().clone();
+        (manifest.id.clone(), Backend { manifest, plugin: Some(plugin.clone()) })
+    };
+    registry.iter().map(backend).collect()
 }
 
 fn load_with(flags: &Flags, backends: &Backends) -> Result<Config, ConfigError> {

@@ -62,6 +62,11 @@ impl Problems {
         }
     }
 
+    /// How many there are so far.
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     pub fn into_inner(self) -> Vec<Problem> {
         self.0.into_inner()
     }

@@ -56,6 +56,19 @@ fn is_of(kind: &str, item: &Item) -> bool {
     }
 }
 
+/// As [`Node::kind`] says it.
+fn in_words(kind: &str) -> &str {
+    match kind {
+        "string" => "a text",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "true or false",
+        "array" => "a list",
+        "object" => "a table",
+        other => other,
+    }
+}
+
 /// A look through one plugin's settings: what does not fit is a problem.
 struct Fit<'a> {
     plugin: &'a str,
@@ -69,7 +82,8 @@ impl Fit<'_> {
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
         // Said nowhere: the outermost table is closed to what no schema names, as nobody would read it.
         let others = schema.get("additionalProperties").unwrap_or(&Value::Bool(true));
-        let others = if outermost && schema.get("additionalProperties").is_none() { &Value::Bool(false) } else { others };
+        let others =
+            if outermost && schema.get("additionalProperties").is_none() { &Value::Bool(false) } else { others };
         let mut fitted = Map::new();
         for (name, schema) in properties.iter().filter(|(name, _)| !table.contains_key(*name)) {
             if let Some(default) = default(schema) {
@@ -133,7 +147,8 @@ impl Fit<'_> {
     fn value(&self, schema: &Value, node: &Node) -> Option<Value> {
         let types = types(schema);
         if !types.is_empty() && !types.iter().any(|kind| is_of(kind, &node.item)) {
-            return self.refuse(node, format!("expected {}, found {}", types.join(" or "), node.kind()), None);
+            let words: Vec<&str> = types.into_iter().map(in_words).collect();
+            return self.refuse(node, format!("expected {}, found {}", words.join(" or "), node.kind()), None);
         }
         let json = node.to_json();
         if let Some(allowed) = schema.get("enum").and_then(Value::as_array).filter(|a| !a.contains(&json)) {

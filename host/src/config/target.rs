@@ -13,9 +13,18 @@ use super::{
     schema,
     tree::{Item, Node, Path, Table},
 };
+use crate::plugin::{Plugin, refusal};
 
-/// The manifests of the plugins that are there, by id.
-pub type Backends = BTreeMap<String, Arc<Manifest>>;
+/// The plugins that are there, by id.
+pub type Backends = BTreeMap<String, Backend>;
+
+/// What the configuration is checked against.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    pub manifest: Arc<Manifest>,
+    /// `None`: its manifest alone says what its settings are.
+    pub plugin: Option<Arc<Plugin>>,
+}
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -71,7 +80,8 @@ impl Reader<'_> {
         }
         let name = self.required(&own, node, "name").and_then(|_| self.name(&own));
         let url = self.required(&own, node, "url").and_then(|_| self.url(&own));
-        let manifest = self.required(&own, node, "backend").and_then(|_| self.backend(&own));
+        let backend = self.required(&own, node, "backend").and_then(|_| self.backend(&own));
+        let manifest = backend.map(|backend| &*backend.manifest);
         self.apart(node, name.as_deref(), url.as_ref());
         self.seen.borrow_mut().push((name.clone(), url.clone()));
 
@@ -89,7 +99,15 @@ impl Reader<'_> {
         let manifest = manifest?;
         let settings_path: Path = node.path.iter().cloned().chain(["settings".to_owned()]).collect();
         let settings = own.sub("settings").tables.first().copied();
-        let settings = schema::fit(manifest.settings.as_ref(), settings, &settings_path, &manifest.id, self.problems);
+        let before = self.problems.len();
+        let fitted = schema::fit(manifest.settings.as_ref(), settings, &settings_path, &manifest.id, self.problems);
+        // What does not fit the schema has been told: the plugin would say the same again.
+        if let Some(plugin) =
+            backend.and_then(|backend| backend.plugin.as_deref()).filter(|_| self.problems.len() == before)
+            && let Some(words) = refusal(plugin, &fitted)
+        {
+            self.problems.push(refused(&words, settings, &settings_path, &manifest.id));
+        }
         Some(Target {
             name: name?,
             backend: manifest.id.clone(),
@@ -104,7 +122,7 @@ impl Reader<'_> {
             process,
             inference,
             heal: common.heal,
-            settings,
+            settings: fitted,
             auth,
             found: false,
         })
@@ -173,7 +191,7 @@ impl Reader<'_> {
         }
     }
 
-    fn backend(&self, own: &Layers<'_>) -> Option<&Manifest> {
+    fn backend(&self, own: &Layers<'_>) -> Option<&Backend> {
         let id = own.text("backend")?;
         let found = self.backends.get(id);
         if found.is_none() {
@@ -185,7 +203,7 @@ impl Reader<'_> {
             }
             self.problems.push(problem.help(format!("plugins: {}", ids.join(", "))));
         }
-        found.map(AsRef::as_ref)
+        found
     }
 
     fn process(&self, layers: &Layers<'_>, url: Option<&Url>) -> ProcessConfig {
@@ -289,5 +307,33 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+}
+
+/// A plugin's own words against its settings, at the place that they begin with.
+fn refused(words: &str, settings: Option<&Table>, path: &Path, plugin: &str) -> Problem {
+    let (place, reason) = match words.strip_prefix("settings").and_then(|rest| rest.split_once(": ")) {
+        Some((place, reason)) => (place, reason),
+        None => ("", words),
+    };
+    let mut lines = reason.lines();
+    let reason = format!("the plugin {plugin:?} refuses this: {}", lines.next().unwrap_or_default());
+    let mut problem = match settings.and_then(|table| node_at(table, place)) {
+        Some(node) => Problem::value(node, reason),
+        None => Problem::key(path, reason),
+    };
+    problem.help.extend(lines.map(str::to_owned));
+    problem
+}
+
+/// The deepest value on the way that `.a.b` names. A key may have a dot in it.
+fn node_at<'a>(table: &'a Table, place: &str) -> Option<&'a Node> {
+    let rest = place.strip_prefix('.')?;
+    let begins = |key: &&String| rest.strip_prefix(key.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.'));
+    let key = table.keys().filter(begins).max_by_key(|key| key.len())?;
+    let node = table.get(key)?;
+    match &node.item {
+        Item::Table(inner) => node_at(inner, &rest[key.len()..]).or(Some(node)),
+        _ => Some(node),
     }
 }

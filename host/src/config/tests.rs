@@ -29,7 +29,7 @@ fn manifest(id: &str, side_effect: Option<&str>) -> std::sync::Arc<ai_monitor_pl
 
 fn some_backends() -> Backends {
     [("ollama", Some("restarts the model's expiry timer")), ("openai", None)]
-        .map(|(id, effect)| (id.to_owned(), manifest(id, effect)))
+        .map(|(id, effect)| (id.to_owned(), Backend { manifest: manifest(id, effect), plugin: None }))
         .into()
 }
 
@@ -234,7 +234,7 @@ fn plugin_settings_follow_the_manifest() {
     let settings = read(&with("slots = 4, path = \"/v1\"")).unwrap().targets.remove(0).settings;
     assert_eq!(Value::Object(settings), json!({"prefer_engine": true, "slots": 4, "mode": "fast", "path": "/v1"}));
     assert_eq!(reason(&with("slots = 0")), "0 is out of range");
-    assert_eq!(reason(&with("slots = \"4\"")), "expected integer, found a text");
+    assert_eq!(reason(&with("slots = \"4\"")), "expected a whole number, found a text");
     assert_eq!(reason(&with("mode = \"slow\"")), "\"slow\" is not allowed here");
     assert_eq!(reason(&with("path = \"v1\"")), "\"v1\" has not the right form");
     assert!(said(&with("prefer_engin = true")).contains("did you mean `prefer_engine`?"));
@@ -422,4 +422,46 @@ fn the_configuration_of_the_readme_is_good() {
     let (text, _) = rest.split_once("```").expect("it ends");
     let config = read(text).expect("it passes the check");
     assert_eq!(config.targets.len(), 2);
+}
+
+/// With the bundled plugins, as the user's own file is checked.
+fn said_of_custom(settings: &str) -> String {
+    let text = format!("[[target]]\nname = \"c\"\nbackend = \"custom\"\nurl = \"http://127.0.0.1:1\"\n{settings}");
+    let registry = crate::plugin::Registry::bundled();
+    match build(Some("config.toml".into()), &text, false, &Flags::default(), &backends(&registry)) {
+        Ok(_) => "good".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn what_stands_deep_in_settings_is_told_with_place_and_remedy() {
+    insta::assert_snapshot!(said_of_custom(
+        r#"
+[target.settings.liveness]
+path = "status"
+metod = "GET"
+expect = { status = [200, 999], pointer = "state", one_of = "up" }
+[target.settings.readiness]
+models = { id = "/id" }
+[target.settings.progress]
+path = "/p"
+headers = { x = 1 }
+[target.settings.load]
+path = "/l/{model}"
+after = ["lodaed"]
+"#
+    ));
+}
+
+#[test]
+fn what_only_the_plugin_can_tell_has_a_caret_too() {
+    insta::assert_snapshot!(said_of_custom(
+        "[target.settings.liveness]\npath = \"/status\"\nexpect = { regex = \"(up\", status = 200 }\n"
+    ));
+    insta::assert_snapshot!(said_of_custom(
+        "[target.settings.liveness]\nheaders = { \"X.Y\" = \"1\", Authorization = \"Bearer x\" }\n"
+    ));
+    assert_eq!(said_of_custom("[target.settings.liveness]\npath = \"/status\"\n"), "good");
+    assert_eq!(said_of_custom(""), "good");
 }

@@ -3,6 +3,7 @@
 mod check;
 mod load;
 mod session;
+mod settings;
 mod table;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -13,6 +14,7 @@ pub use self::{
     check::ManifestError,
     load::{LoadError, load_library},
     session::{PluginSession, StepError},
+    settings::refusal,
     table::TableError,
 };
 
