@@ -10,6 +10,7 @@ use std::{
 };
 
 use ai_monitor::journal::Journal;
+use ai_monitor_plugin_api::event::Depth;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -50,33 +51,89 @@ pub fn five_targets(bed: &Bed) {
 /// CPU that the monitor alone uses for its probes.
 pub fn hundred_targets(bed: &Bed) {
     let fleet = Fleet::start(bed, 100);
-    let mut monitor = watch(bed, &fleet.config("1s"));
+    let cost = watched(bed, &fleet, Duration::from_secs(1), WINDOW, None);
+    report::line("CPU per 1,000 probes, 100 targets", &cost.cpu());
+    report::line("resident memory, 100 targets", &report::mebibytes(cost.resident));
+}
+
+/// As many as a monitor should ever have, on one core, and whether each is looked at when its time comes.
+pub fn thousand_targets(bed: &Bed) {
+    let fleet = Fleet::start(bed, 1000);
+    let interval = Duration::from_secs(10);
+    let cost = watched(bed, &fleet, interval, 3 * interval, Some(0));
+    report::line("CPU per 1,000 probes, 1,000 targets on one core", &format!("{}; goal: under 0.15 s", cost.cpu()));
+    report::line("resident memory, 1,000 targets", &report::mebibytes(cost.resident));
+    let lateness =
+        format!("{} (of {} looks; looks missing: {})", report::spread(&cost.late), cost.late.len(), cost.missing);
+    report::line("beyond the interval of 10 s", &lateness);
+}
+
+/// What was measured of a monitor with a fleet.
+struct Cost {
+    cpu: Duration,
+    window: Duration,
+    /// Probes of one depth each, good and bad.
+    probes: usize,
+    bad: usize,
+    /// Bytes.
+    resident: u64,
+    /// By how much the time between two looks at a target was over the interval.
+    late: Vec<Duration>,
+    /// Looks that there was time for and that did not come.
+    missing: usize,
+}
+
+impl Cost {
+    fn cpu(&self) -> String {
+        let per_thousand = self.cpu.as_secs_f64() / self.probes as f64 * 1000.0;
+        let failed = if self.bad == 0 { String::new() } else { format!(", {} of them failed", self.bad) };
+        format!("{per_thousand:.3} s ({} probes in {} s{failed})", self.probes, self.window.as_secs())
+    }
+}
+
+/// Watches a fleet for a while; `core`: the monitor may use this one alone.
+fn watched(bed: &Bed, fleet: &Fleet, interval: Duration, window: Duration, core: Option<usize>) -> Cost {
+    let mut monitor = watch(bed, &fleet.config(&format!("{}ms", interval.as_millis())));
+    let pid = monitor.process().pid;
+    if let Some(core) = core {
+        keep_to(pid, core);
+    }
     // Not by its events: telling of every change is what an open dashboard costs.
-    wait_until(Duration::from_secs(30), "a verdict on each target", || {
+    wait_until(Duration::from_secs(60), "a verdict on each target", || {
         let looked_at = looked_at(monitor.listen);
         is(looked_at == fleet.addresses.len(), looked_at)
     });
-    thread::sleep(SETTLING);
-    let pid = monitor.process().pid;
+    // The first looks ask more.
+    thread::sleep(SETTLING.max(interval));
     let (before, since) = (cpu(pid), Timestamp::now());
-    thread::sleep(WINDOW);
+    thread::sleep(window);
     let (after, until) = (cpu(pid), Timestamp::now());
-    let resident = report::mebibytes(memory(pid, "VmRSS:"));
+    let resident = memory(pid, "VmRSS:");
     // Its end writes what is still in its queue.
     monitor.terminate();
     let journal = Journal::open_read_only(&monitor.folder.join("data")).expect("the monitor's journal");
-    let of_target = |index| journal.samples(&format!("server-{index}"), since, 100_000);
-    let probes = (0..fleet.addresses.len()).flat_map(of_target).filter(|s| s.at < until);
-    let (good, bad): (Vec<_>, Vec<_>) = probes.partition(|sample| sample.ok);
-    let count = good.len() + bad.len();
-    let per_thousand = (after - before).as_secs_f64() / count as f64 * 1000.0;
-    let failed = if bad.is_empty() { String::new() } else { format!(", {} of them failed", bad.len()) };
-    let window = WINDOW.as_secs();
-    report::line(
-        "CPU per 1,000 probes, 100 targets",
-        &format!("{per_thousand:.3} s ({count} probes in {window} s{failed})"),
-    );
-    report::line("resident memory, 100 targets", &resident);
+    let mut cost = Cost { cpu: after - before, window, probes: 0, bad: 0, resident, late: Vec::new(), missing: 0 };
+    let expected = usize::try_from(window.as_millis() / interval.as_millis()).unwrap_or(0);
+    for index in 0..fleet.addresses.len() {
+        let samples = journal.samples(&format!("server-{index}"), since, 100_000);
+        let samples: Vec<_> = samples.into_iter().filter(|sample| sample.at < until).collect();
+        cost.probes += samples.len();
+        cost.bad += samples.iter().filter(|sample| !sample.ok).count();
+        let mut looks: Vec<Timestamp> =
+            samples.iter().filter(|sample| sample.depth == Depth::Liveness).map(|sample| sample.at).collect();
+        looks.sort();
+        cost.missing += expected.saturating_sub(looks.len());
+        let gaps = looks.windows(2).map(|two| Duration::try_from(two[1].duration_since(two[0])).unwrap_or_default());
+        cost.late.extend(gaps.map(|gap| gap.saturating_sub(interval)));
+    }
+    cost
+}
+
+/// All threads of a process to one core.
+fn keep_to(pid: u32, core: usize) {
+    let done =
+        Command::new("taskset").args(["-acp", &core.to_string(), &pid.to_string()]).stdout(Stdio::null()).status();
+    assert!(done.is_ok_and(|status| status.success()), "taskset keeps the monitor to one core");
 }
 
 fn watch(bed: &Bed, config: &str) -> Monitor {

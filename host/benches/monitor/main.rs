@@ -39,14 +39,26 @@ fn measure(isolation: harness::isolation::Isolation) {
     use fleet::{Neighbours, end_at};
     use harness::Bed;
 
-    end_at(std::time::Duration::from_secs(170));
+    end_at(std::time::Duration::from_secs(230));
     let neighbours = Neighbours::start(300);
     report::machine(isolation, neighbours.count());
     report::binary(harness::bed::MONITOR);
 
-    successor::of_an_idle_server(&Bed::new(isolation), 20).print();
-    successor::of_a_server_with_a_model(&Bed::new(isolation), 10).print();
-    cost::five_targets(&Bed::new(isolation));
-    cost::hundred_targets(&Bed::new(isolation));
+    // One of them alone, as BENCH_ONLY=thousand.
+    let only = std::env::var("BENCH_ONLY").ok();
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if wanted("successor") {
+        successor::of_an_idle_server(&Bed::new(isolation), 20).print();
+        successor::of_a_server_with_a_model(&Bed::new(isolation), 10).print();
+    }
+    if wanted("five") {
+        cost::five_targets(&Bed::new(isolation));
+    }
+    if wanted("hundred") {
+        cost::hundred_targets(&Bed::new(isolation));
+    }
+    if wanted("thousand") {
+        cost::thousand_targets(&Bed::new(isolation));
+    }
     report::load("load after");
 }

@@ -103,6 +103,7 @@ impl Ground<'_> {
             variant: self.variant.clone(),
             processes,
             addresses,
+            answers: None,
         };
         Some(self.client.probe(self.plugin, ask).await)
     }

@@ -1,6 +1,6 @@
 //! One look at a target: refresh what is known of its processes, run the probes of a round, hand all to health.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ai_monitor_plugin_api::{
     event::{Depth, InferenceAsk, Outcome},
@@ -17,7 +17,10 @@ use crate::{
         signals::{PortHolder, Signals, TreeProcess},
     },
     journal::record::Sample,
-    probe::{identify::identify, session::ProbeAsk},
+    probe::{
+        identify::identify,
+        session::{LookAnswers, ProbeAsk},
+    },
     process,
 };
 
@@ -78,7 +81,8 @@ impl TargetTask {
         }
 
         let mut observations = Vec::new();
-        let liveness = self.probe(&plugin, Depth::Liveness, &tree, None).await;
+        let answers = Arc::new(LookAnswers::default());
+        let liveness = self.probe_sharing(&plugin, Depth::Liveness, &tree, &answers).await;
         let answered = answered(&liveness);
         let odd = liveness.requests.iter().any(|r| matches!(r.outcome, Outcome::Foreign | Outcome::Malformed));
         self.known.strange = if odd { self.known.strange + 1 } else { 0 };
@@ -100,7 +104,7 @@ impl TargetTask {
         if alive {
             for depth in [Depth::Readiness, Depth::Progress] {
                 if plugin.manifest().probes.contains_key(&depth) {
-                    observations.push(self.probe(&plugin, depth, &tree, None).await);
+                    observations.push(self.probe_sharing(&plugin, depth, &tree, &answers).await);
                 }
             }
             if let Some(infer) = wish.infer.filter(|_| plugin.manifest().probes.contains_key(&Depth::Inference)) {
@@ -139,7 +143,7 @@ impl TargetTask {
         verdict
     }
 
-    /// One probe of this depth.
+    /// One probe of this depth. It asks all that it wants to know itself.
     pub(super) async fn probe(
         &self,
         plugin: &crate::plugin::Plugin,
@@ -147,6 +151,29 @@ impl TargetTask {
         tree: &Option<Vec<TreeProcess>>,
         infer: Option<Infer>,
     ) -> Observation {
+        let ask = self.ask(plugin, depth, tree, infer);
+        self.client.probe(plugin, ask).await
+    }
+
+    /// One of the probes of a look that asks what changes nothing: what an earlier one was just told is not asked again.
+    async fn probe_sharing(
+        &self,
+        plugin: &crate::plugin::Plugin,
+        depth: Depth,
+        tree: &Option<Vec<TreeProcess>>,
+        answers: &Arc<LookAnswers>,
+    ) -> Observation {
+        let ask = ProbeAsk { answers: Some(answers.clone()), ..self.ask(plugin, depth, tree, None) };
+        self.client.probe(plugin, ask).await
+    }
+
+    fn ask(
+        &self,
+        plugin: &crate::plugin::Plugin,
+        depth: Depth,
+        tree: &Option<Vec<TreeProcess>>,
+        infer: Option<Infer>,
+    ) -> ProbeAsk {
         let spec = plugin.manifest().probes.get(&depth);
         let needs_processes = spec.is_some_and(|p| p.needs.iter().any(|need| need == "processes"));
         let (processes, addresses) = match tree {
@@ -168,7 +195,7 @@ impl TargetTask {
             max_tokens: MAX_TOKENS,
             scheduled: i.scheduled,
         });
-        let ask = ProbeAsk {
+        ProbeAsk {
             depth,
             inference,
             deadline,
@@ -176,8 +203,8 @@ impl TargetTask {
             variant: self.known.variant.clone(),
             processes,
             addresses,
-        };
-        self.client.probe(plugin, ask).await
+            answers: None,
+        }
     }
 
     /// Who answers here, by the rules of all plugins.

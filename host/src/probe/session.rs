@@ -1,6 +1,6 @@
 //! Sessions: a plugin's steps, done one effect at a time, give an observation or the outcome of a repair.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ai_monitor_plugin_api::{
     effect::Effect,
@@ -18,10 +18,12 @@ use crate::{
 };
 
 mod grant;
+mod once;
 mod report;
 mod run;
 
 use grant::Grant;
+pub use once::LookAnswers;
 use run::Session;
 
 #[cfg(test)]
@@ -62,6 +64,8 @@ pub struct ProbeAsk {
     pub processes: Option<Vec<Process>>,
     /// Where the addresses named in `processes` are. Others, and any that is not loopback, are not reachable.
     pub addresses: BTreeMap<String, SocketAddr>,
+    /// What this look asked already. `None`: every request is done (inference looks immediately before it asks).
+    pub answers: Option<Arc<LookAnswers>>,
 }
 
 /// What a repair is to do.
@@ -107,6 +111,7 @@ impl TargetClient {
                     deadline,
                     grant: Grant::new(&spec.routes),
                     start: start(kind, at, deadline, ask.settings, ask.variant),
+                    answers: ask.answers,
                 }
                 .with_processes(&spec.needs, ask.processes, &ask.addresses);
                 self.run(plugin.session(), plan).await.into_probe()
@@ -142,6 +147,7 @@ impl TargetClient {
                     deadline,
                     grant: Grant::new(&spec.routes),
                     start: start(kind, at, deadline, ask.settings, ask.variant),
+                    answers: None,
                 }
                 .with_processes(&spec.needs, ask.processes, &ask.addresses);
                 self.run(plugin.session(), plan).await.into_repair()
@@ -158,7 +164,7 @@ impl TargetClient {
         };
         let cancelled = self.cancellation();
         let start = Event::Start(plan.start);
-        let mut session = Session::new(self, &mut steps, plan.grant, plan.of, plan.deadline);
+        let mut session = Session::new(self, &mut steps, plan.grant, plan.of, plan.deadline, plan.answers);
         let ended = tokio::select! {
             biased;
             () = cancelled.cancelled() => Err(SessionEnd::Cancelled),
@@ -176,6 +182,7 @@ struct Plan {
     of: Option<Depth>,
     deadline: Duration,
     grant: Grant,
+    answers: Option<Arc<LookAnswers>>,
 }
 
 impl Plan {

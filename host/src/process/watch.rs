@@ -168,19 +168,22 @@ impl Watch {
         }
         let before = self.root.as_ref().map(|r| r.id);
         let mut holder = None;
-        if let Some(dead) = before.filter(|id| !super::is_alive(*id)) {
+        // Empty when the root is gone. Asked once: reading of each process what it does is most of a refresh.
+        let mut members = before.map(|id| super::refresh(id, &[])).unwrap_or_default();
+        if let Some(dead) = before.filter(|_| members.is_empty()) {
             self.left_by(dead);
         }
-        if !before.is_some_and(super::is_alive) || (self.presumed && self.is_another_server()) {
+        if members.is_empty() || (self.presumed && self.is_another_server()) {
             (self.root, self.presumed) = (None, false);
             self.find_root(&mut holder);
+            members = self.root.as_ref().map(|root| super::refresh(root.id, &[])).unwrap_or_default();
         }
         let root = self.root.as_ref().map(|r| r.id);
         let new_root = root.is_some() && root != before;
         if new_root || root.is_none() {
             self.owner = self.whose();
         }
-        let (tree, new) = self.tree(port);
+        let (tree, new) = self.tree(members, port);
         let port = self.port_view(holder, port, &tree);
         let known = !(tree.is_empty() && self.owner == Owner::NotPermitted);
         Seen { tree: known.then_some(tree), port, owner: self.owner.clone(), new, new_root }
@@ -297,13 +300,9 @@ impl Watch {
         super::owner(process, &parent, started, self.wanted.command.as_deref(), &self.wanted.spec.main)
     }
 
-    /// The living processes: the tree below the root, and what an earlier root left behind.
-    fn tree(&mut self, ask_ports: bool) -> (Vec<TreeProcess>, Vec<ProcessId>) {
-        let mut members = Vec::new();
-        if let Some(root) = &self.root {
-            // Under a living root a leftover of an older one is no part of the tree; `reap` finds it by `members`.
-            members = super::refresh(root.id, &[]);
-        }
+    /// The living processes: `members`, the tree below the root, or without a root what an earlier one left behind.
+    /// Under a living root a leftover of an older one is no part of the tree; `reap` finds it by [`Self::members`].
+    fn tree(&mut self, mut members: Vec<Process>, ask_ports: bool) -> (Vec<TreeProcess>, Vec<ProcessId>) {
         let mut new = Vec::new();
         let root = self.root.as_ref().map(|r| r.id);
         for process in members.iter().filter(|_| !self.presumed) {

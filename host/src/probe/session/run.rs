@@ -1,6 +1,6 @@
 //! The loop of a session: one effect, its event, until the report; every limit of the contract is kept here.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ai_monitor_plugin_api::{
     effect::{Effect, Request},
@@ -9,7 +9,7 @@ use ai_monitor_plugin_api::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Steps, grant::Grant};
+use super::{LookAnswers, Steps, grant::Grant};
 use crate::{
     health::observation::{RequestRecord, SessionEnd},
     plugin::StepError,
@@ -30,6 +30,7 @@ pub(super) struct Session<'a> {
     client: &'a TargetClient,
     steps: &'a mut dyn Steps,
     grant: Grant,
+    answers: Option<Arc<LookAnswers>>,
     of: Option<Depth>,
     until: Instant,
     records: Vec<RequestRecord>,
@@ -50,11 +51,13 @@ impl<'a> Session<'a> {
         grant: Grant,
         of: Option<Depth>,
         deadline: Duration,
+        answers: Option<Arc<LookAnswers>>,
     ) -> Self {
         Session {
             client,
             steps,
             grant,
+            answers,
             of,
             until: Instant::now() + deadline,
             records: Vec::new(),
@@ -152,8 +155,18 @@ impl<'a> Session<'a> {
             stream: request.stream,
             auth: true,
         };
-        let (answer, stream) = self.client.call(&call).await;
-        self.stream = stream;
+        let asked = self.answers.as_ref().and_then(|answers| answers.get(&call));
+        let answer = match asked {
+            Some(answer) => answer,
+            None => {
+                let (answer, stream) = self.client.call(&call).await;
+                self.stream = stream;
+                if let Some(answers) = &self.answers {
+                    answers.keep(&call, &answer);
+                }
+                answer
+            }
+        };
         record.status = answer.status;
         record.outcome = answer.outcome;
         record.at = answer.at;

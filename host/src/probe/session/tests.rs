@@ -1,6 +1,9 @@
 //! Scripted sessions against real sockets: what they are told, what is recorded, and each limit.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU32, Ordering},
+};
 
 use ai_monitor_plugin_api::{
     Io, Stop,
@@ -53,12 +56,14 @@ struct Stage {
     client: TargetClient,
     deadline: Duration,
     of: Option<Depth>,
+    answers: Option<Arc<LookAnswers>>,
 }
 
 impl Stage {
     fn at(address: SocketAddr) -> Stage {
         let url = Url::parse(&format!("http://{address}")).unwrap();
-        Stage { client: Driver::new().unwrap().target(&url, None), deadline: PATIENCE, of: Some(Depth::Readiness) }
+        let client = Driver::new().unwrap().target(&url, None);
+        Stage { client, deadline: PATIENCE, of: Some(Depth::Readiness), answers: None }
     }
 
     fn plan(&self) -> Plan {
@@ -68,6 +73,7 @@ impl Stage {
             of: self.of,
             deadline: self.deadline,
             grant: Grant::new(&["GET /*".into(), "POST /*".into(), "local GET /health".into()]),
+            answers: self.answers.clone(),
         }
     }
 
@@ -114,6 +120,43 @@ async fn a_session_is_told_what_its_requests_gave_and_ends_with_its_report() {
     assert_eq!(requests[1].text.as_deref(), Some("not a list"));
     assert_eq!((requests[0].of, requests[1].of), (Some(Depth::Readiness), Some(Depth::Liveness)));
     assert_eq!((requests[0].path.as_str(), requests[0].bytes), ("/api/version", 15));
+}
+
+/// A server that gives one answer to all, and how many requests it got.
+async fn counting(answer: String) -> (Server, Arc<AtomicU32>) {
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = count.clone();
+    let server = Server::start(move |mut connection| {
+        let (answer, count) = (answer.clone(), counted.clone());
+        async move {
+            while connection.request().await.is_some() {
+                count.fetch_add(1, Ordering::SeqCst);
+                connection.send(answer.as_bytes()).await;
+            }
+        }
+    })
+    .await;
+    (server, count)
+}
+
+#[tokio::test]
+async fn the_depths_of_a_look_share_good_answers_and_no_bad_ones() {
+    let (server, count) = counting(ok("{}")).await;
+    let stage = Stage { answers: Some(Arc::default()), ..Stage::at(server.address()) };
+    for _ in 0..2 {
+        let (run, seen) = stage.play([get("/api/version"), get("/api/version?x"), report()]).await;
+        assert_eq!(outcomes(&run.requests), [Outcome::Ok, Outcome::Ok]);
+        let Event::Response(response) = &seen[2] else { panic!("{seen:?}") };
+        assert_eq!((response.request, response.body.as_deref()), (1, Some("{}")));
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 2, "each of the two questions once");
+    Stage { answers: None, ..stage }.play([get("/api/version"), get("/api/version"), report()]).await;
+    assert_eq!(count.load(Ordering::SeqCst), 4, "without a look to share, each is asked");
+
+    let (failing, count) = counting("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".into()).await;
+    let stage = Stage { answers: Some(Arc::default()), ..Stage::at(failing.address()) };
+    stage.play([get("/api/version"), get("/api/version"), report()]).await;
+    assert_eq!(count.load(Ordering::SeqCst), 2, "a failure is asked about again");
 }
 
 #[test]
@@ -394,6 +437,7 @@ fn ask(depth: Depth) -> ProbeAsk {
         variant: None,
         processes: None,
         addresses: BTreeMap::new(),
+        answers: None,
     }
 }
 
