@@ -16,6 +16,7 @@ mod first_minutes;
 mod healing;
 mod left_alone;
 mod reports;
+mod simulators;
 mod survival;
 mod switches;
 mod v43_client;

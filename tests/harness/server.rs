@@ -3,7 +3,7 @@
 use std::{
     fs::OpenOptions,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -44,14 +44,21 @@ impl Server {
 
     /// Starts it and waits only until its process is there.
     pub fn start_unready(bed: &Bed, backend: &Backend, address: SocketAddr) -> Server {
+        Server::run(bed, address, backend.command(address), backend.environment(address))
+    }
+
+    /// Starts any command from a shell, and waits until its process is there.
+    pub fn run(bed: &Bed, address: SocketAddr, command: Vec<String>, environment: Vec<(String, String)>) -> Server {
         let log = bed.path().join(format!("server-{}.log", address.port()));
         let file = OpenOptions::new().create(true).append(true).open(&log).expect("the server's log");
         let mut shell = Command::new("sh");
-        shell.args(["-c", "\"$@\" & wait", "sh"]).args(backend.command(address));
-        shell.envs(backend.environment(address)).stdin(Stdio::null());
+        shell.args(["-c", "\"$@\" & wait", "sh"]).args(&command);
+        shell.envs(environment).stdin(Stdio::null());
         let shell = shell.stdout(file.try_clone().expect("the log")).stderr(file).spawn().expect("the server's shell");
         let parent = Process::find(shell.id()).expect("the server's shell");
-        let program = backend.program().file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
+        let program = Path::new(&command[0]).file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        // The system keeps so much of a name.
+        let program: String = program.chars().take(15).collect();
         let process = wait_until(Duration::from_secs(5), "the server's process", || {
             let children = parent.children();
             let server = children.iter().find(|c| c.stat().is_some_and(|s| s.name == program));

@@ -40,8 +40,12 @@ pub enum Fault {
     },
     /// Bodies are cut in their middle, with a matching length.
     BrokenJson,
+    /// JSON of the right names, every value of another type.
+    WrongTypes,
     /// A byte of the body a second.
     Drip,
+    /// The connection ends in the middle of the body.
+    Reset,
     /// 307 to another place.
     Redirect,
     /// A body of 1 GiB.
@@ -111,7 +115,9 @@ pub fn from_environment() -> Result<Vec<Order>, String> {
 pub enum Spoilt {
     Errors { everywhere: bool },
     BrokenJson,
+    WrongTypes,
     Drip,
+    Reset,
     Redirect,
     HugeBody,
     Unauthorised,
@@ -193,6 +199,8 @@ impl Faults {
             Fault::Busy => set(&|a| a.busy = true),
             Fault::Errors { everywhere } => set(&|a| a.spoilt = Some(Spoilt::Errors { everywhere })),
             Fault::BrokenJson => set(&|a| a.spoilt = Some(Spoilt::BrokenJson)),
+            Fault::WrongTypes => set(&|a| a.spoilt = Some(Spoilt::WrongTypes)),
+            Fault::Reset => set(&|a| a.spoilt = Some(Spoilt::Reset)),
             Fault::Drip => set(&|a| a.spoilt = Some(Spoilt::Drip)),
             Fault::Redirect => set(&|a| a.spoilt = Some(Spoilt::Redirect)),
             Fault::HugeBody => set(&|a| a.spoilt = Some(Spoilt::HugeBody)),

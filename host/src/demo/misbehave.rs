@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
 
 use super::{
     control,
@@ -32,13 +33,25 @@ pub async fn layer(State(faults): State<Faults>, request: Request, next: Next) -
     match spoilt {
         None => hold_on_hang(faults, next.run(request).await),
         Some(Spoilt::Errors { everywhere }) if everywhere || is_inference(&path) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(serde_json::json!({"error": "something went wrong"})))
-                .into_response()
+            (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(json!({"error": "something went wrong"}))).into_response()
         }
         Some(Spoilt::Errors { .. }) => next.run(request).await,
         Some(Spoilt::BrokenJson) => {
             let (parts, whole) = take(next.run(request).await).await;
             answer(parts.status, Body::from(whole.slice(..whole.len() / 2)))
+        }
+        Some(Spoilt::WrongTypes) => {
+            let (parts, whole) = take(next.run(request).await).await;
+            let twisted = serde_json::from_slice(&whole).map(|value| twisted(&value).to_string());
+            answer(parts.status, twisted.map_or_else(|_| Body::from(whole), Body::from))
+        }
+        Some(Spoilt::Reset) => {
+            let (parts, whole) = take(next.run(request).await).await;
+            let half = whole.slice(..whole.len() / 2);
+            let pieces = [Ok(half), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))];
+            let mut response = answer(parts.status, Body::from_stream(stream::iter(pieces)));
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
+            response
         }
         Some(Spoilt::Drip) => {
             let (parts, whole) = take(next.run(request).await).await;
@@ -49,7 +62,7 @@ pub async fn layer(State(faults): State<Faults>, request: Request, next: Next) -
         }
         Some(Spoilt::HugeBody) => answer(StatusCode::OK, Body::from_stream(huge())),
         Some(Spoilt::Unauthorised) => {
-            (StatusCode::UNAUTHORIZED, axum::Json(serde_json::json!({"error": "unauthorized"}))).into_response()
+            (StatusCode::UNAUTHORIZED, axum::Json(json!({"error": "unauthorized"}))).into_response()
         }
     }
 }
@@ -85,6 +98,18 @@ fn answer(status: StatusCode, body: Body) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     response
+}
+
+/// JSON of the same names whose values are all of another type.
+fn twisted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), twisted(value))).collect(),
+        Value::Array(_) => json!({"0": "a list no more"}),
+        Value::String(_) => json!(7),
+        Value::Number(_) => json!("seven"),
+        Value::Bool(_) => json!([]),
+        Value::Null => json!({}),
+    }
 }
 
 fn drip(whole: Bytes) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {

@@ -1,0 +1,132 @@
+//! LocalAI 4.9.
+//!
+//! Sources: mudler/LocalAI v4.9.0: core/http/routes/{health,localai,openai,ollama}.go, core/http/endpoints/localai,
+//! core/cli/run.go, core/schema, core/http/auth; backend/cpp/llama-cpp/run.sh (the name of a backend's process).
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    chat,
+    wire::{Backend, Reply, Request},
+    world::{Load, World},
+};
+
+const VERSION: &str = "v4.9.0 (0000000000000000000000000000000000000000)";
+
+pub struct LocalAi;
+
+impl Backend for LocalAi {
+    fn answer(&self, world: &Arc<World>, request: &Request) -> Reply {
+        match request.route() {
+            ("GET", "/healthz") => Reply::empty(200),
+            ("GET", "/readyz") if world.is_loading() => {
+                Reply::json(503, &json!({"status": "starting", "reason": "startup preload in progress"}))
+            }
+            ("GET", "/readyz") => Reply::empty(200),
+            ("GET", "/.well-known/localai.json") => {
+                let endpoints = json!({"chat_completions": "/v1/chat/completions", "system": "/system",
+                    "version": "/version", "backend_monitor": "/backend/monitor"});
+                Reply::json(200, &json!({"version": VERSION, "endpoints": endpoints, "capabilities": {}}))
+            }
+            ("GET", "/version") => Reply::json(200, &json!({"version": VERSION})),
+            ("GET", "/v1/models" | "/models") => {
+                let data: Vec<Value> =
+                    world.models().iter().map(|(id, _)| json!({"id": id, "object": "model"})).collect();
+                Reply::json(200, &json!({"object": "list", "data": data}))
+            }
+            ("GET", "/system") => {
+                let loaded: Vec<Value> =
+                    world.loaded().iter().map(|id| json!({"id": id, "backend": "llama-cpp"})).collect();
+                Reply::json(200, &json!({"backends": ["llama-cpp"], "loaded_models": loaded}))
+            }
+            ("GET", "/backend/monitor" | "/v1/backend/monitor") => monitor(world, request),
+            ("POST", "/backend/load" | "/v1/backend/load") => load(world, request),
+            ("POST", "/backend/shutdown" | "/v1/backend/shutdown") => shutdown(world, request),
+            ("POST", "/v1/chat/completions") => completion(world, request),
+            ("GET", "/metrics") => Reply::text(200, "text/plain; version=0.0.4", "# TYPE api_call histogram\n"),
+            // It imitates Ollama.
+            ("GET", "/api/version") => Reply::json(200, &json!({"version": "0.9.0"})),
+            ("GET", "/api/tags") => {
+                let models: Vec<Value> =
+                    world.models().iter().map(|(id, _)| json!({"name": id, "model": id, "size": 0})).collect();
+                Reply::json(200, &json!({ "models": models }))
+            }
+            ("GET", "/api/ps") => {
+                let row = |id: &String| json!({"name": id, "model": id, "size": 0, "size_vram": 0, "expires_at": "2099-01-01T00:00:00Z"});
+                let models: Vec<Value> = world.loaded().iter().map(row).collect();
+                Reply::json(200, &json!({ "models": models }))
+            }
+            ("GET", "/") => Reply::text(200, "text/html", "<!doctype html><title>LocalAI</title>"),
+            _ => error(404, "Resource not found"),
+        }
+    }
+
+    fn refusal(&self, path: &str) -> Option<Reply> {
+        let open = matches!(path, "/healthz" | "/readyz" | "/.well-known/localai.json" | "/version");
+        (!open).then(|| error(401, "An authentication key is required"))
+    }
+
+    fn failure(&self) -> Reply {
+        error(500, "rpc error: code = Unavailable desc = error reading from server: EOF")
+    }
+}
+
+fn error(status: u16, message: &str) -> Reply {
+    Reply::json(status, &json!({"error": {"code": status, "message": message, "type": ""}}))
+}
+
+/// 0: uninitialised, 1: busy, 2: ready.
+fn monitor(world: &World, request: &Request) -> Reply {
+    let body = request.json();
+    let Some(model) = request.asked("model").or(body["model"].as_str()) else {
+        return error(400, "model is required");
+    };
+    let state = match world.load_of(model) {
+        Some(Load::Loading) => 0,
+        Some(Load::Loaded) if world.work_of(model).running > 0 => 1,
+        Some(Load::Loaded) => 2,
+        _ => return error(500, &format!("backend {model} is not currently loaded")),
+    };
+    Reply::json(200, &json!({"state": state, "memory": {"total": 1_783_296, "breakdown": {"gguf": 1_783_296}}}))
+}
+
+fn load(world: &Arc<World>, request: &Request) -> Reply {
+    let body = request.json();
+    let model = body["model"].as_str().unwrap_or_default();
+    if world.load_of(model).is_none() {
+        return error(404, &format!("model {model:?} not found"));
+    }
+    world.load(model);
+    while world.load_of(model) == Some(Load::Loading) {
+        world.pause();
+    }
+    Reply::json(200, &json!({"loaded": [model], "message": "model loaded"}))
+}
+
+fn shutdown(world: &World, request: &Request) -> Reply {
+    let body = request.json();
+    let model = body["model"].as_str().unwrap_or_default();
+    if world.load_of(model) != Some(Load::Loaded) {
+        return error(404, &format!("model {model} not found"));
+    }
+    world.unload(model);
+    Reply::json(200, &json!({"message": "model stopped"}))
+}
+
+fn completion(world: &Arc<World>, request: &Request) -> Reply {
+    if world.faults().busy {
+        return error(503, "too many requests").with("Retry-After", "5");
+    }
+    let body = request.json();
+    let model = body["model"].as_str().unwrap_or_default();
+    if world.load_of(model).is_none() {
+        return error(404, &format!("model {model:?} not found"));
+    }
+    world.load(model);
+    while world.load_of(model) == Some(Load::Loading) {
+        world.pause();
+    }
+    chat::answer(world, request, model)
+}
