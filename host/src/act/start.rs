@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ai_monitor_plugin_api::{
-    event::{Depth, Outcome as Answer},
-    report::Phase,
-};
+use ai_monitor_plugin_api::{event::Depth, report::Phase};
 
 use super::{Ground, flag, seconds};
 use crate::{
-    health::signals::{PortHolder, ProcessId},
+    health::{
+        look::Said,
+        signals::{PortHolder, ProcessId},
+    },
     incident::act::{ActCall, Outcome},
     process,
 };
@@ -133,8 +133,7 @@ async fn ready(ground: &mut Ground<'_>) -> Result<(), String> {
     for depth in [Depth::Liveness, Depth::Readiness] {
         let Some(observation) = ground.probe(depth).await else { continue };
         let Some(report) = &observation.report else { return Err(format!("{depth}: the plugin gave no report")) };
-        let failed = observation.requests.iter().find(|r| r.of == Some(depth) && r.outcome != Answer::Ok);
-        if let Some(record) = failed {
+        if let Said::Failed(record) = observation.said() {
             return Err(record.sentence());
         }
         if matches!(report.phase, Some(Phase::Loading | Phase::Starting | Phase::Failed)) {

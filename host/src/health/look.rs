@@ -30,16 +30,20 @@ pub enum Said<'a> {
 }
 
 impl Observation {
-    /// What it said of its own depth: the first request that failed, else the last that went well.
+    /// What it said of its own depth: the first request that failed, else the last that went well. A route that this
+    /// version of the backend does not have is no failure where another one answered.
     pub fn said(&self) -> Said<'_> {
         if self.end != SessionEnd::Report {
             return Said::Nothing;
         }
         let records = || self.requests.iter().filter(|r| r.of == Some(self.depth));
-        if let Some(failed) = records().find(|r| is_failure(r)) {
-            return Said::Failed(failed);
+        let well = records().rfind(|r| !is_failure(r));
+        let counts = |r: &RequestRecord| is_failure(r) && (well.is_none() || r.outcome != Outcome::Unsupported);
+        match (records().find(|r| counts(r)), well) {
+            (Some(failed), _) => Said::Failed(failed),
+            (None, Some(well)) => Said::Ok(well),
+            (None, None) => Said::Nothing,
         }
-        records().next_back().map_or(Said::Nothing, Said::Ok)
     }
 }
 
@@ -129,4 +133,59 @@ pub fn errs(r: &RequestRecord) -> bool {
 /// Did the server say nothing at all?
 pub fn silent(r: &RequestRecord) -> bool {
     r.outcome == Outcome::Timeout && r.at != Some(At::Body)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn observation(outcomes: &[Outcome]) -> Observation {
+        let record = |(n, outcome): (usize, &Outcome)| RequestRecord {
+            of: Some(Depth::Readiness),
+            to: "target".into(),
+            method: "GET".into(),
+            path: format!("/{n}"),
+            status: Some(200),
+            outcome: *outcome,
+            at: None,
+            ms: 1,
+            bytes: 2,
+            text: None,
+        };
+        Observation {
+            depth: Depth::Readiness,
+            at: Timestamp::UNIX_EPOCH,
+            took: std::time::Duration::ZERO,
+            plugin: "p".into(),
+            plugin_version: "1".into(),
+            end: SessionEnd::Report,
+            requests: outcomes.iter().enumerate().map(record).collect(),
+            report: None,
+        }
+    }
+
+    /// The path of the record that decided, and whether it failed.
+    fn said(outcomes: &[Outcome]) -> Option<(String, bool)> {
+        match observation(outcomes).said() {
+            Said::Nothing => None,
+            Said::Ok(record) => Some((record.path.clone(), true)),
+            Said::Failed(record) => Some((record.path.clone(), false)),
+        }
+    }
+
+    #[test]
+    fn a_route_that_a_version_lacks_is_no_failure_where_another_answers() {
+        use Outcome::{Failed, NotFound, Ok, Overloaded, Unsupported};
+        let is = |path: &str, well| Some((path.to_owned(), well));
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&[Ok, Ok]), is("/1", true));
+        assert_eq!(said(&[Unsupported, Ok]), is("/1", true));
+        assert_eq!(said(&[Ok, Unsupported]), is("/0", true));
+        assert_eq!(said(&[Overloaded, Unsupported]), is("/0", true));
+        assert_eq!(said(&[Unsupported, Unsupported]), is("/0", false));
+        assert_eq!(said(&[Unsupported, Failed, Ok]), is("/1", false));
+        assert_eq!(said(&[Ok, NotFound]), is("/1", false));
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
-    event::{Outcome, Response},
+    event::{Depth, Outcome, Response},
 };
 use plugin_parts::answer::{self, Verdict};
 use serde::de::DeserializeOwned;
@@ -87,9 +87,14 @@ pub async fn ask(io: &mut Io) -> Result<Option<Vec<Entry>>, Stop> {
     Ok(value(got).map(|list| list.data.into_iter().map(|model| bare(model.id)).collect()))
 }
 
-/// Asks the route that is a repair's ground, too: only it knows instances.
-pub async fn get<R>(io: &mut Io<R>, path: &str) -> Result<Response, Stop> {
-    io.request(Request::get(path, LIST_MS).max_bytes(LIST_BYTES)).await
+/// The question itself, of a list.
+pub fn request(path: &str) -> Request {
+    Request::get(path, LIST_MS).max_bytes(LIST_BYTES)
+}
+
+/// Whatever the session looks for, a list is evidence of what could be served, not of how work goes on.
+async fn get(io: &mut Io, path: &str) -> Result<Response, Stop> {
+    io.request(request(path).of(Depth::Readiness)).await
 }
 
 /// Reads `GET /api/v1/models`.

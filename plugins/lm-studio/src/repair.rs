@@ -46,7 +46,7 @@ pub async fn repair(io: &mut Io<RepairReport>, start: &Start) -> Result<(), Stop
 /// The models and their instances. Loading one that is loaded would make a second instance, and unloading needs the
 /// instances' names; so the list comes first, and without it nothing is done.
 async fn entries(io: &mut Io<RepairReport>, repair: &str) -> Result<Option<Vec<Entry>>, Stop> {
-    let answer = list::get(io, "/api/v1/models").await?;
+    let answer = io.request(list::request("/api/v1/models")).await?;
     match list::v1(&answer) {
         Got::Value(entries) => return Ok(Some(entries)),
         Got::NoRoute(_) => {

@@ -153,6 +153,15 @@ pub async fn chat(io: &mut Io, request: Request, name: Option<&str>) -> Result<I
     if head.outcome != Outcome::Ok {
         return Ok(not_begun(name, &head));
     }
+    let mut inference = stream(io, &head).await?;
+    if let Some(name) = name {
+        inference.model = Some(name.to_owned());
+    }
+    Ok(inference)
+}
+
+/// Reads a stream of a chat completion, whose head is `ok`, to its end.
+pub async fn stream(io: &mut Io, head: &Response) -> Result<Inference, Stop> {
     let mut generation = Generation::default();
     let outcome = loop {
         match io.read().await? {
@@ -168,13 +177,10 @@ pub async fn chat(io: &mut Io, request: Request, name: Option<&str>) -> Result<I
         }
     };
     if outcome == Outcome::Ok && generation.error.is_none() && generation.model.is_none() {
-        io.judge(&head, Outcome::Malformed, "no event of a chat completion in it");
+        io.judge(head, Outcome::Malformed, "no event of a chat completion in it");
         generation.error = Some("the answer is no stream of a chat completion".into());
     } else if let Some(error) = &generation.error {
-        io.judge(&head, Outcome::Failed, error.clone());
-    }
-    if let Some(name) = name {
-        generation.model = Some(name.to_owned());
+        io.judge(head, Outcome::Failed, error.clone());
     }
     Ok(generation.finished(outcome))
 }
