@@ -12,6 +12,7 @@ mod harness;
 mod bad_input;
 mod contract;
 mod demo_server;
+mod example_c;
 mod first_minutes;
 mod healing;
 mod left_alone;

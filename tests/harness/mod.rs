@@ -3,9 +3,11 @@
 pub mod backend;
 pub mod bed;
 pub mod bystanders;
+pub mod canned;
 pub mod http;
 pub mod isolation;
 pub mod monitor;
+pub mod plugins;
 pub mod process;
 pub mod server;
 pub mod story;

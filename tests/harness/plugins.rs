@@ -1,0 +1,77 @@
+//! Plugins as libraries: compiled from C, and looked through as the monitor does, with its own loader and HTTP driver.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use ai_monitor::{
+    health::observation::{Observation, SessionEnd},
+    plugin::Plugin,
+    probe::{http::Driver, session::ProbeAsk},
+};
+use ai_monitor_plugin_api::event::{Depth, InferenceAsk};
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host's folder is in the root").to_owned()
+}
+
+/// Compiles one C file to a library, with every warning an error.
+pub fn compile_c(source: &Path, include: &Path, library: &Path) {
+    let output = Command::new("cc")
+        .args([
+            "-std=c99",
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            "-shared",
+            "-fPIC",
+            "-fvisibility=hidden",
+        ])
+        .arg("-I")
+        .arg(include)
+        .arg("-o")
+        .args([library, source])
+        .output()
+        .unwrap_or_else(|e| panic!("the C compiler `cc` is not there; the README asks for one: {e}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// One look through a plugin at a server.
+pub fn look(plugin: &Plugin, url: &str, depth: Depth) -> Observation {
+    let inference = InferenceAsk { model: None, prompt: "Say: ok".into(), max_tokens: 8, scheduled: false };
+    let ask = ProbeAsk {
+        depth,
+        inference: (depth == Depth::Inference).then_some(inference),
+        deadline: Duration::from_secs(20),
+        settings: Default::default(),
+        variant: None,
+        processes: None,
+        addresses: Default::default(),
+    };
+    let (runtime, driver) = shared();
+    runtime.block_on(driver.target(&url.parse().expect("an URL"), None).probe(plugin, ask))
+}
+
+/// The report as JSON; fails the test where the session did not end well.
+#[track_caller]
+pub fn report(observation: &Observation) -> Value {
+    assert_eq!(observation.end, SessionEnd::Report, "{observation:?}");
+    serde_json::to_value(observation.report.as_ref().expect("a session that ended well has one")).expect("JSON")
+}
+
+/// As in the monitor, one of each for all targets.
+fn shared() -> &'static (Runtime, Driver) {
+    static SHARED: OnceLock<(Runtime, Driver)> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        (runtime, Driver::new().expect("an HTTP client"))
+    })
+}
