@@ -55,6 +55,7 @@ pub fn look(plugin: &Plugin, url: &str, depth: Depth) -> Observation {
         variant: None,
         processes: None,
         addresses: Default::default(),
+        answers: None,
     };
     let (runtime, driver) = shared();
     runtime.block_on(driver.target(&url.parse().expect("an URL"), None).probe(plugin, ask))
