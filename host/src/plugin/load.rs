@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ai_monitor_plugin_api::table::AimPlugin;
 use libloading::Library;
 
-use super::{Plugin, TableError};
+use super::{Origin, Plugin, TableError};
 
 /// The symbol of a library that holds one plugin.
 const SYMBOL: &str = "ai_monitor_plugin_v1";
@@ -40,7 +40,9 @@ pub fn load_library(path: &Path) -> Result<Plugin, LoadError> {
         return Err(LoadError::NoPlugin { path: path.to_owned(), stem });
     };
     // SAFETY: a library that exports this name promises a table of the contract, and it stays loaded.
-    unsafe { Plugin::from_pointer(table) }.map_err(|source| LoadError::Table { path: path.to_owned(), source })
+    let plugin = unsafe { Plugin::from_pointer(table) };
+    let plugin = plugin.map_err(|source| LoadError::Table { path: path.to_owned(), source })?;
+    Ok(Plugin { origin: Origin::DropIn { file: path.to_owned() }, ..plugin })
 }
 
 /// Bound now, so that what is missing shows here and not at the first call; local, so that two plugins with the

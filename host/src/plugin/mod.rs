@@ -6,7 +6,7 @@ mod session;
 mod settings;
 mod table;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use ai_monitor_plugin_api::{manifest::Manifest, table::AimPlugin};
 
@@ -21,7 +21,23 @@ pub use self::{
 /// A plugin whose table and manifest have been checked.
 pub struct Plugin {
     manifest: Arc<Manifest>,
-    table: table::Table,
+    origin: Origin,
+    backing: Backing,
+}
+
+/// Where a plugin came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A part of this program.
+    Bundled,
+    /// A library of its own; `file` as the user knows it, which may have been opened from a copy.
+    DropIn { file: PathBuf },
+}
+
+/// Where a plugin's code runs.
+enum Backing {
+    /// In this process, through its table.
+    InProcess(table::Table),
 }
 
 impl Plugin {
@@ -38,16 +54,22 @@ impl Plugin {
         // SAFETY: the caller's promise.
         let table = unsafe { table::Table::checked(table)? };
         let manifest = check::parse(&table.manifest()?)?;
-        Ok(Plugin { manifest: Arc::new(manifest), table })
+        Ok(Plugin { manifest: Arc::new(manifest), origin: Origin::Bundled, backing: Backing::InProcess(table) })
     }
 
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
     }
 
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// A new session. It goes on with this plugin even where the registry gets another one of the same id.
-    pub fn session(&self) -> Result<PluginSession, StepError> {
-        PluginSession::create(&self.table)
+    pub async fn session(&self) -> Result<PluginSession, StepError> {
+        match &self.backing {
+            Backing::InProcess(table) => PluginSession::in_process(table),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use ai_monitor_plugin_api::{
 };
 use serde_json::Value;
 
-use super::table::{Handle, Table};
+use super::table::{Handle, Output, Table};
 
 /// The largest effect, report included, in bytes.
 pub const EFFECT_MAX: usize = 1024 * 1024;
@@ -26,27 +26,41 @@ pub enum StepError {
     Panic(String),
     #[error("out of protocol: {0}")]
     Protocol(String),
+    /// The child process that it ran in ended: `SIGSEGV`, `exit code 3`.
+    #[error("the plugin's process ended: {0}")]
+    Crashed(String),
+    /// A call took too long, so that its child process was ended.
+    #[error("the plugin took too long: {0}")]
+    Overrun(String),
 }
 
-/// One session of a plugin. Dropping it cancels it.
+/// One session of a plugin, wherever it runs. Dropping it cancels it.
 pub struct PluginSession {
-    handle: Handle,
+    seat: Seat,
     /// The last step ended it, well or not.
     over: bool,
     /// Whether it is a repair, known from `start`.
     repair: bool,
 }
 
+/// Where a session runs.
+enum Seat {
+    InProcess(Handle),
+}
+
 impl PluginSession {
-    pub(super) fn create(table: &Table) -> Result<PluginSession, StepError> {
-        let handle = table.create().map_err(StepError::Plugin)?;
-        Ok(PluginSession { handle, over: false, repair: false })
+    pub(super) fn in_process(table: &Table) -> Result<PluginSession, StepError> {
+        Ok(PluginSession::on(Seat::InProcess(table.create().map_err(StepError::Plugin)?)))
+    }
+
+    fn on(seat: Seat) -> PluginSession {
+        PluginSession { seat, over: false, repair: false }
     }
 
     /// Takes one event, gives one effect. After a report or an error only dropping may follow; another step is an
     /// error and does not reach the plugin. A report has been checked: it reads as a [`Report`], or in a repair as
-    /// a [`RepairReport`], within the limits.
-    pub fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
+    /// a [`RepairReport`], within the limits. A step that is dropped before it is ready ends the session, too.
+    pub async fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
         if self.over {
             return Err(StepError::Protocol("the session is over".into()));
         }
@@ -55,17 +69,12 @@ impl PluginSession {
         }
         let event = serde_json::to_vec(event).map_err(|e| StepError::Protocol(format!("the event: {e}")))?;
         self.over = true;
-        let (code, out) = self.handle.step(&event, EFFECT_MAX);
-        match code {
-            _ if out.full => Err(StepError::Protocol(format!("the effect is over {EFFECT_MAX} bytes"))),
-            AIM_OK => {
-                let effect = self.read(&out.bytes).map_err(StepError::Protocol)?;
-                self.over = matches!(effect, Effect::Report { .. });
-                Ok(effect)
-            }
-            AIM_PANIC => Err(StepError::Panic(out.text())),
-            _ => Err(StepError::Plugin(out.text())),
-        }
+        let written = match &mut self.seat {
+            Seat::InProcess(handle) => written(handle.step(&event, EFFECT_MAX))?,
+        };
+        let effect = self.read(&written).map_err(StepError::Protocol)?;
+        self.over = matches!(effect, Effect::Report { .. });
+        Ok(effect)
     }
 
     fn read(&self, bytes: &[u8]) -> Result<Effect, String> {
@@ -76,6 +85,16 @@ impl PluginSession {
             _ => {}
         }
         Ok(effect)
+    }
+}
+
+/// The effect's bytes, by the code that the plugin's function gave.
+fn written((code, out): (i32, Output)) -> Result<Vec<u8>, StepError> {
+    match code {
+        _ if out.full => Err(StepError::Protocol(format!("the effect is over {EFFECT_MAX} bytes"))),
+        AIM_OK => Ok(out.bytes),
+        AIM_PANIC => Err(StepError::Panic(out.text())),
+        _ => Err(StepError::Plugin(out.text())),
     }
 }
 

@@ -4,6 +4,7 @@ use ai_monitor_plugin_api::{
     event::{Depth, Event, SessionKind, Start},
     table::CONTRACT,
 };
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value};
 
 use super::{Plugin, StepError};
@@ -13,6 +14,8 @@ use super::{Plugin, StepError};
 /// A session computes only, so its first step does nothing to any server: a plugin that gives up there, whatever the
 /// target would answer, gives up because of its settings. Where it begins its words with the place
 /// (`settings.liveness.path: …`), the configuration's check points at it.
+///
+/// A plugin in a process of its own is not asked here, for that takes a wait: what it says, its first look shows.
 pub fn refusal(plugin: &Plugin, settings: &Map<String, Value>) -> Option<String> {
     let probe = plugin.manifest().probes.get(&Depth::Liveness)?;
     let kind = SessionKind::Probe { depth: Depth::Liveness, inference: None };
@@ -21,9 +24,10 @@ pub fn refusal(plugin: &Plugin, settings: &Map<String, Value>) -> Option<String>
         settings: settings.clone(),
         ..Start::new(kind, probe.deadline_ms, jiff::Timestamp::UNIX_EPOCH.to_string())
     };
-    match plugin.session().and_then(|mut session| session.step(&Event::Start(start))) {
+    let first = async { plugin.session().await?.step(&Event::Start(start)).await };
+    match first.now_or_never()? {
         Err(StepError::Plugin(words)) => Some(words),
         // It panics, or is out of protocol: its own fault, told when it is used.
-        Ok(_) | Err(StepError::Panic(_) | StepError::Protocol(_)) => None,
+        Ok(_) | Err(_) => None,
     }
 }

@@ -10,6 +10,7 @@ use ai_monitor_plugin_api::{
     event::{At, Depth, End, Event, InferenceAsk, Line, Outcome, Response, SessionKind, Start, Waited},
     table::{AIM_ABI, AIM_OK, AimPlugin, AimSink},
 };
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use super::{session::EFFECT_MAX, *};
@@ -55,8 +56,13 @@ fn start(depth: Depth) -> Event {
     Event::Start(Start::new(SessionKind::Probe { depth, inference: None }, 30_000, "2026-11-24T04:02:00Z"))
 }
 
-fn session_of(table: &'static AimPlugin) -> PluginSession {
-    Plugin::from_table(table).unwrap().session().unwrap()
+/// A session in this process, where nothing has to be waited for.
+fn session_of(plugin: &Plugin) -> PluginSession {
+    plugin.session().now_or_never().unwrap().unwrap()
+}
+
+fn step(session: &mut PluginSession, event: &Event) -> Result<Effect, StepError> {
+    session.step(event).now_or_never().unwrap()
 }
 
 #[test]
@@ -76,13 +82,13 @@ fn a_plugin_of_the_same_id_replaces_the_other_and_sessions_finish_on_the_old_one
         put(out, br#"{"contract":"1.0","abi":1,"id":"ollama","version":"9","label":"Other","probes":{"liveness":{"routes":["GET /"],"deadline_ms":100}}}"#)
     }
     let mut registry = Registry::bundled();
-    let mut under_way = registry.get("ollama").unwrap().session().unwrap();
+    let mut under_way = session_of(registry.get("ollama").unwrap());
     let old = registry.insert(Plugin::from_table(&TABLE).unwrap()).unwrap();
     assert_eq!(old.manifest().label, "Ollama");
     drop(old);
     assert_eq!(registry.get("ollama").unwrap().manifest().version, "9");
     assert_eq!(registry.iter().count(), Registry::bundled().iter().count());
-    assert!(matches!(under_way.step(&start(Depth::Liveness)), Ok(Effect::Request(_))));
+    assert!(matches!(step(&mut under_way, &start(Depth::Liveness)), Ok(Effect::Request(_))));
 }
 
 #[test]
@@ -183,9 +189,9 @@ fn what_a_step_writes_is_held_to_the_contract() {
         1
     }
     let error = |table| {
-        let mut session = session_of(table);
-        let error = session.step(&start(Depth::Liveness)).unwrap_err();
-        let after = session.step(&Event::Waited(Waited { ms: 1 }));
+        let mut session = session_of(&Plugin::from_table(table).unwrap());
+        let error = step(&mut session, &start(Depth::Liveness)).unwrap_err();
+        let after = step(&mut session, &Event::Waited(Waited { ms: 1 }));
         assert_eq!(after, Err(StepError::Protocol("the session is over".into())));
         error
     };
@@ -198,14 +204,14 @@ fn what_a_step_writes_is_held_to_the_contract() {
 
 #[test]
 fn a_session_moves_between_threads() {
-    let mut session = Registry::bundled().get("ollama").unwrap().session().unwrap();
+    let mut session = session_of(Registry::bundled().get("ollama").unwrap());
     let mut session = std::thread::spawn(move || {
-        session.step(&start(Depth::Liveness)).unwrap();
+        step(&mut session, &start(Depth::Liveness)).unwrap();
         session
     })
     .join()
     .unwrap();
-    assert!(matches!(session.step(&refused(0)), Ok(Effect::Report { .. })));
+    assert!(matches!(step(&mut session, &refused(0)), Ok(Effect::Report { .. })));
 }
 
 fn refused(request: u32) -> Event {
@@ -290,11 +296,15 @@ fn a_plugin_loaded_as_a_library_says_the_same_as_built_in() {
         let built_in = Plugin::from_table(built_in).unwrap();
         let loaded = load_library(&bundled_library(name)).unwrap();
         assert_eq!(loaded.manifest(), built_in.manifest());
+        assert_eq!(
+            (loaded.origin(), built_in.origin()),
+            (&Origin::DropIn { file: bundled_library(name) }, &Origin::Bundled)
+        );
         for (start, fails) in starts(&loaded).into_iter().flat_map(|start| [(start.clone(), false), (start, true)]) {
-            let mut sessions = [loaded.session().unwrap(), built_in.session().unwrap()];
+            let mut sessions = [session_of(&loaded), session_of(&built_in)];
             let (mut events, mut requests) = (VecDeque::from([start]), 0);
             while let Some(event) = events.pop_front() {
-                let [effect, other] = sessions.each_mut().map(|session| session.step(&event).unwrap());
+                let [effect, other] = sessions.each_mut().map(|session| step(session, &event).unwrap());
                 assert_eq!(serde_json::to_string(&effect).unwrap(), serde_json::to_string(&other).unwrap());
                 match effect {
                     Effect::Request(request) => {

@@ -39,11 +39,11 @@ const MAX_TEXT: usize = 512;
 /// Something that takes an event and wants an effect: a plugin's session, or a scripted one in tests.
 pub trait Steps: Send {
     /// After an error only dropping may follow.
-    fn step(&mut self, event: &Event) -> Result<Effect, StepError>;
+    fn step(&mut self, event: &Event) -> impl Future<Output = Result<Effect, StepError>> + Send;
 }
 
 impl Steps for PluginSession {
-    fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
+    fn step(&mut self, event: &Event) -> impl Future<Output = Result<Effect, StepError>> + Send {
         PluginSession::step(self, event)
     }
 }
@@ -114,7 +114,7 @@ impl TargetClient {
                     answers: ask.answers,
                 }
                 .with_processes(&spec.needs, ask.processes, &ask.addresses);
-                self.run(plugin.session(), plan).await.into_probe()
+                self.run(plugin.session().await, plan).await.into_probe()
             }
         };
         Observation {
@@ -150,7 +150,7 @@ impl TargetClient {
                     answers: None,
                 }
                 .with_processes(&spec.needs, ask.processes, &ask.addresses);
-                self.run(plugin.session(), plan).await.into_repair()
+                self.run(plugin.session().await, plan).await.into_repair()
             }
         };
         RepairRun { at, took: begun.elapsed(), end, report, requests, reached }

@@ -26,9 +26,9 @@ const MAX_DEADLINES: u32 = 8;
 const SLOW_STEP: Duration = Duration::from_millis(50);
 const OVERRUN_STEP: Duration = Duration::from_secs(1);
 
-pub(super) struct Session<'a> {
+pub(super) struct Session<'a, S> {
     client: &'a TargetClient,
-    steps: &'a mut dyn Steps,
+    steps: &'a mut S,
     grant: Grant,
     answers: Option<Arc<LookAnswers>>,
     of: Option<Depth>,
@@ -43,11 +43,11 @@ pub(super) struct Session<'a> {
     deadlines: u32,
 }
 
-impl<'a> Session<'a> {
+impl<'a, S: Steps> Session<'a, S> {
     /// `deadline` counts from now.
     pub fn new(
         client: &'a TargetClient,
-        steps: &'a mut dyn Steps,
+        steps: &'a mut S,
         grant: Grant,
         of: Option<Depth>,
         deadline: Duration,
@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
     pub async fn run(&mut self, start: Event) -> Result<Value, SessionEnd> {
         let mut event = start;
         loop {
-            let effect = self.step(&event)?;
+            let effect = self.step(&event).await?;
             if !matches!(effect, Effect::Read) {
                 self.close_stream();
             }
@@ -92,9 +92,9 @@ impl<'a> Session<'a> {
         (self.records, self.reached)
     }
 
-    fn step(&mut self, event: &Event) -> Result<Effect, SessionEnd> {
+    async fn step(&mut self, event: &Event) -> Result<Effect, SessionEnd> {
         let begun = std::time::Instant::now();
-        let effect = self.steps.step(event);
+        let effect = self.steps.step(event).await;
         let took = begun.elapsed();
         if took > OVERRUN_STEP {
             return Err(SessionEnd::Overrun(format!("one step took {} ms", millis(took))));
@@ -257,5 +257,7 @@ pub(super) fn end_of(error: StepError) -> SessionEnd {
         StepError::Plugin(text) => SessionEnd::PluginError(super::cut(&text)),
         StepError::Panic(text) => SessionEnd::PluginError(format!("panicked: {}", super::cut(&text))),
         StepError::Protocol(text) => SessionEnd::ProtocolError(super::cut(&text)),
+        StepError::Crashed(text) => SessionEnd::Crashed(super::cut(&text)),
+        StepError::Overrun(text) => SessionEnd::Overrun(super::cut(&text)),
     }
 }

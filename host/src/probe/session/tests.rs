@@ -28,7 +28,7 @@ struct Script {
 }
 
 impl Steps for Script {
-    fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
+    async fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
         let mut seen = self.seen.lock().unwrap();
         let next = self.effects[seen.len().min(self.effects.len() - 1)].clone();
         seen.push(event.clone());
@@ -333,6 +333,8 @@ async fn a_session_that_gives_up_is_told_apart_from_one_out_of_protocol() {
         (StepError::Plugin("no".into()), SessionEnd::PluginError("no".into())),
         (StepError::Panic("index".into()), SessionEnd::PluginError("panicked: index".into())),
         (StepError::Protocol("no JSON".into()), SessionEnd::ProtocolError("no JSON".into())),
+        (StepError::Crashed("SIGSEGV".into()), SessionEnd::Crashed("SIGSEGV".into())),
+        (StepError::Overrun("a step".into()), SessionEnd::Overrun("a step".into())),
     ] {
         let (run, _) = stage.play_steps(vec![Err(error)], stage.plan()).await;
         assert_eq!(run.ended, Err(end));
