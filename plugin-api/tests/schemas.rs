@@ -187,3 +187,42 @@ fn a_value_of_a_later_minor_is_read_as_absent() {
         "of a list of states those that are known stay"
     );
 }
+
+#[test]
+fn the_contracts_examples_are_what_it_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let contract = fs::read_to_string(root.join("docs/plugins/contract.md")).unwrap();
+    let mut seen = std::collections::BTreeMap::new();
+    for (info, block) in blocks(&contract) {
+        let Some(name) = info.strip_prefix("json ") else { continue };
+        let golden = Golden::new(name);
+        for value in serde_json::Deserializer::from_str(&block).into_iter::<Value>() {
+            let value = value.unwrap_or_else(|e| panic!("{e} in\n{block}"));
+            match name {
+                "manifest" => golden.assert_takes::<Manifest>(&value),
+                "event" => golden.assert_takes::<Event>(&value),
+                "effect" => golden.assert_takes::<Effect>(&value),
+                "report" => golden.assert_takes::<Report>(&value),
+                "repair-report" => golden.assert_takes::<RepairReport>(&value),
+                other => panic!("no schema {other}"),
+            }
+            *seen.entry(name.to_owned()).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(seen.len(), 5, "each schema has an example: {seen:?}");
+    let header = fs::read_to_string(root.join("plugin-api/include/ai_monitor_plugin.h")).unwrap();
+    let (_, table) = blocks(&contract).into_iter().find(|(info, _)| info == "c").unwrap();
+    assert!(header.contains(table.trim()), "the table in contract.md is not the header's");
+}
+
+/// The fenced blocks of a page: what stands behind the fence, and the text.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else { continue };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        blocks.push((info.to_owned(), block.join("\n")));
+    }
+    blocks
+}
