@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer};
 use serde_json::Value;
 
-use crate::{event::Depth, or_default};
+use crate::{event::Depth, lenient, or_default};
 
 /// The manifest: static data, as a file beside the library and byte for byte the same from its `manifest` function.
 /// A key that the host does not know is a warning.
@@ -38,6 +38,7 @@ pub struct Manifest {
     pub identify: Vec<Rule>,
     /// Depth (`liveness`, `readiness`, `progress`, `inference`) → what a probe of it needs. `liveness` is required; a
     /// depth that is absent is never asked for.
+    #[serde(deserialize_with = "known_depths")]
     #[cfg_attr(test, schemars(extend("required" = ["liveness"])))]
     pub probes: BTreeMap<Depth, ProbeSpec>,
     /// Name → what the repair needs. `load`, `unload` and `pull` have a fixed meaning; others are named freely.
@@ -58,6 +59,21 @@ pub struct Manifest {
     /// Who else may restart this server; they are asked to act before the host does.
     #[serde(default, deserialize_with = "or_default")]
     pub rivals: Vec<Rival>,
+}
+
+/// The depths that this build knows; a later minor's are left out.
+fn known_depths<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<Depth, ProbeSpec>, D::Error> {
+    let written = BTreeMap::<String, Value>::deserialize(d)?;
+    let mut known = BTreeMap::new();
+    for (name, spec) in written {
+        let depth: Result<Depth, serde::de::value::Error> = Depth::deserialize(name.as_str().into_deserializer());
+        if let Ok(depth) = depth {
+            let spec =
+                serde_json::from_value(spec).map_err(|e| serde::de::Error::custom(format!("probes.{name}: {e}")))?;
+            known.insert(depth, spec);
+        }
+    }
+    Ok(known)
 }
 
 /// One rule of identification: it holds when all of its checks do.
@@ -167,7 +183,7 @@ pub struct ProcessSpec {
     #[serde(default, deserialize_with = "or_default")]
     pub engines: Vec<EngineSpec>,
     /// What it means that an engine is gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub lost_engine: Option<LostEngine>,
 }
 

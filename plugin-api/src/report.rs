@@ -149,7 +149,7 @@ pub struct Engine {
 }
 
 /// A number that changes only by work (no clock, no average) and while the work goes on: any difference is movement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counter {
     /// Stable between observations. A task's counter carries the task in its id.
@@ -161,7 +161,7 @@ pub struct Counter {
 }
 
 /// What came of asking for tokens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inference {
     /// Which model answered.
@@ -220,7 +220,7 @@ pub struct Tokens {
 }
 
 /// A failure that this backend is known for, recognised by its own words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Symptom {
     /// `engine_dead`, `model_crashed`, `device_error`, `out_of_memory`, `load_failed`, `load_timeout`,

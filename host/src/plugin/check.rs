@@ -37,7 +37,9 @@ const SCHEMA_WORDS: [&str; 12] = [
 pub enum ManifestError {
     #[error("it cannot be read: {0}")]
     Unreadable(String),
-    #[error("`contract` is \"{found}\", this monitor speaks \"{CONTRACT}\": get or build the plugin for this version")]
+    #[error(
+        "`contract` is \"{found}\", this monitor speaks \"{CONTRACT}\" and what grew from it: get or build the plugin for this version"
+    )]
     OtherContract { found: String },
     #[error("`abi` is {found}, the plugin's own table says {AIM_ABI}: one of them is wrong")]
     OtherAbi { found: u32 },
@@ -89,9 +91,9 @@ pub(super) fn unknown_keys(bytes: &[u8], manifest: &Manifest) -> Vec<String> {
 }
 
 fn check(manifest: &Manifest) -> Result<(), ManifestError> {
-    if !contract_is_ours(&manifest.contract) {
+    let Some(minor) = minor_of(&manifest.contract) else {
         return Err(ManifestError::OtherContract { found: manifest.contract.clone() });
-    }
+    };
     if manifest.abi != AIM_ABI {
         return Err(ManifestError::OtherAbi { found: manifest.abi });
     }
@@ -107,11 +109,11 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     for (depth, probe) in &manifest.probes {
         let at = format!("probes.{depth}");
         let max = if *depth == Depth::Inference { INFERENCE_DEADLINE_MAX_MS } else { PROBE_DEADLINE_MAX_MS };
-        check_session(&at, &probe.routes, &probe.needs, probe.deadline_ms, max)?;
+        check_session(&at, minor, &probe.routes, &probe.needs, probe.deadline_ms, max)?;
     }
     for (name, repair) in &manifest.repairs {
         let at = format!("repairs.{name}");
-        check_session(&at, &repair.routes, &repair.needs, repair.deadline_ms, REPAIR_DEADLINE_MAX_MS)?;
+        check_session(&at, minor, &repair.routes, &repair.needs, repair.deadline_ms, REPAIR_DEADLINE_MAX_MS)?;
         if let Some(args) = &repair.args {
             check_schema(&format!("{at}.args"), args)?;
         }
@@ -135,20 +137,27 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     Ok(())
 }
 
-/// The same major, and a minor that is ours or older.
-fn contract_is_ours(contract: &str) -> bool {
+/// The minor of a contract of our major. A later one than ours is taken, too: within a major the contract only grows,
+/// and what this monitor does not know of it is left out.
+fn minor_of(contract: &str) -> Option<Minor> {
     let parts = |text: &str| -> Option<(u32, u32)> {
         let (major, minor) = text.split_once('.')?;
         Some((major.parse().ok()?, minor.parse().ok()?))
     };
-    match (parts(contract), parts(CONTRACT)) {
-        (Some((major, minor)), Some((our_major, our_minor))) => major == our_major && minor <= our_minor,
-        _ => false,
-    }
+    let ((major, minor), (our_major, our_minor)) = (parts(contract)?, parts(CONTRACT)?);
+    (major == our_major).then_some(if minor > our_minor { Minor::Later } else { Minor::Known })
+}
+
+/// Whether all words of a manifest's contract are known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Minor {
+    Known,
+    Later,
 }
 
 fn check_session(
     at: &str,
+    minor: Minor,
     routes: &[String],
     needs: &[String],
     deadline_ms: u64,
@@ -163,7 +172,10 @@ fn check_session(
             format!("{route:?} is no route: write `GET /path` (or HEAD, POST; `local ` in front; `*` at the end)"),
         ));
     }
-    if let Some(need) = needs.iter().find(|need| *need != "processes") {
+    // A later minor's fact is not given, and its plugin can do without, as where it is not known.
+    if minor == Minor::Known
+        && let Some(need) = needs.iter().find(|need| *need != "processes")
+    {
         return Err(bad(format!("{at}.needs"), format!("{need:?} is not known; there is `processes`")));
     }
     if needs.is_empty() && routes.iter().any(|route| route.starts_with("local ")) {

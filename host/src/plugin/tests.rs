@@ -127,6 +127,7 @@ fn a_manifest_is_refused_with_the_place_and_the_reason() {
     assert!(check::parse(b"{").unwrap_err().to_string().starts_with("it cannot be read"));
     for (pointer, value, words) in [
         ("/contract", json!("0.9"), "`contract` is \"0.9\""),
+        ("/contract", json!("2.0"), "`contract` is \"2.0\""),
         ("/contract", json!("new"), "`contract` is \"new\""),
         ("/abi", json!(3), "`abi` is 3"),
         ("/id", json!("Ollama"), "`id` is \"Ollama\""),
@@ -146,6 +147,20 @@ fn a_manifest_is_refused_with_the_place_and_the_reason() {
         let text = refused(pointer, value);
         assert!(text.contains(words), "{text:?} does not say {words:?}");
     }
+}
+
+#[test]
+fn a_plugin_of_a_later_minor_is_taken_without_what_is_not_known() {
+    let text = json!({"contract":"1.7","abi":1,"id":"later","version":"1","label":"Later","colour":"red",
+        "process":{"main":["later"],"lost_engine":"asks_first"},
+        "probes":{"liveness":{"routes":["GET /"],"needs":["temperature"],"deadline_ms":100},
+            "throughput":{"routes":["GET /"],"deadline_ms":100,"of":{"later":1}}}})
+    .to_string();
+    let manifest = check::parse(text.as_bytes()).unwrap();
+    assert_eq!(manifest.probes.keys().copied().collect::<Vec<_>>(), [Depth::Liveness]);
+    assert_eq!(manifest.process.lost_engine, None);
+    let unknown = check::unknown_keys(text.as_bytes(), &manifest);
+    assert_eq!(unknown, ["/colour", "/process/lost_engine", "/probes/throughput"]);
 }
 
 #[test]
@@ -370,7 +385,7 @@ fn a_library_that_gives_no_plugin_says_why() {
            static void destroy(void *s) { (void)s; }
            static const void *extension(const char *id) { (void)id; return 0; }
            const struct { uint32_t abi, size; void *f[5]; } ai_monitor_plugin_v1_odd =
-             { 0, 8 + 5 * sizeof(void *), { manifest, create, step, destroy, extension } };"#,
+             { 1, 8 + 5 * sizeof(void *), { manifest, create, step, destroy, extension } };"#,
     ) else {
         return;
     };
