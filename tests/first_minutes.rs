@@ -21,7 +21,7 @@ use crate::{
 const SOON: Duration = Duration::from_secs(30);
 
 /// Runs a test that needs the usual ports of the servers and of the monitor, or says that it cannot.
-fn on_usual_ports(name: &str, play: fn(&Bed)) {
+pub fn on_usual_ports(name: &str, play: fn(&Bed)) {
     isolated(name, |isolation| match isolation {
         Isolation::Machine => play(&Bed::new(isolation)),
         Isolation::Ports => say(&format!("{name} is left out: it needs the servers' usual ports")),

@@ -13,6 +13,7 @@ mod bad_input;
 mod contract;
 mod demo_server;
 mod example_c;
+mod discover;
 mod first_minutes;
 mod healing;
 mod left_alone;

@@ -11,7 +11,7 @@ use crate::{
         handle::Handle,
         view::{Snapshot, TargetView},
     },
-    probe::discover::{Discovery, Seen},
+    probe::discover::Discovery,
 };
 
 /// What is slow to answer is told as "not looked at yet".
@@ -75,6 +75,7 @@ fn found(snapshot: &Snapshot, running: &Running) -> String {
     for target in &snapshot.targets {
         text.push_str(&describe(target));
     }
+    text.push_str("\nTo keep them, as a configuration to change: ai-monitor discover --save\n");
     text.push_str(&dashboard(running));
     text
 }
@@ -105,11 +106,7 @@ fn describe(target: &TargetView) -> String {
 fn nothing(discovery: &Discovery, running: &Running) -> String {
     let mut text = String::from("No configuration file, and no model server was found.\n\nLooked at:\n");
     for looked in &discovery.looked {
-        let what = match &looked.seen {
-            Seen::Nobody => "nobody listens".to_owned(),
-            other => format!("{other:?}").to_lowercase(),
-        };
-        let _ = writeln!(text, "  {:<21} {what}", looked.address.to_string());
+        let _ = writeln!(text, "  {:<21} {}", looked.address.to_string(), super::discover::seen_in_words(looked));
     }
     let _ = writeln!(
         text,

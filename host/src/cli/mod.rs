@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod demo;
+mod discover;
 mod explain;
 mod first_minutes;
 mod heal;
@@ -70,6 +71,15 @@ impl Common {
 enum Command {
     /// Watch and mend (the default)
     Run,
+    /// Find the model servers of this machine, and print a configuration for them
+    Discover {
+        /// As JSON, for scripts
+        #[arg(long)]
+        json: bool,
+        /// Write the configuration file, where there is none yet
+        #[arg(long)]
+        save: bool,
+    },
     /// Check a configuration file and the policies that it names
     Check {
         /// The file to check
@@ -116,6 +126,7 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(async move {
         match cli.command.unwrap_or(Command::Run) {
             Command::Run => run::run(&flags).await,
+            Command::Discover { json, save } => discover::run(&flags, json, save).await,
             Command::Check { file } => check::check(&file, &flags),
             Command::Status { json } => status::status(&flags, json).await,
             Command::Heal { name, force } => heal::heal(&flags, name, force).await,

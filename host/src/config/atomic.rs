@@ -16,6 +16,17 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// Makes a new file, whole or not at all. `AlreadyExists`: there is one, and it is left as it is.
+pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|e| e.error)?;
+    sync_folder(folder)
+}
+
 /// Without it a crash may still forget the new name.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -27,8 +27,8 @@ use std::{
 };
 
 pub use self::{
-    address::is_local,
-    atomic::write as write_atomically,
+    address::{LISTEN, is_local, same_server},
+    atomic::{write as write_atomically, write_new},
     places::{Places, places},
     policy_settings::fit_policy_settings,
     problem::ConfigError,

@@ -1,11 +1,12 @@
 //! Without a configuration file: what is found is watched at once, observed only and without inference, and every 30 s
 //! it is looked again.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use url::Url;
 
-use super::{Monitor, core::Core};
+use super::{Monitor, core::Core, local_addresses};
 use crate::{
     config::model::{ProcessConfig, Target},
     probe::discover::{Discovery, Found, discover},
@@ -18,9 +19,9 @@ impl Monitor {
     /// Looks once; what is new becomes a target. Gives what was found and where it looked.
     pub async fn discover(self: &Arc<Self>) -> Discovery {
         let core = self.core();
-        let known = core.board.snapshot().targets.iter().map(|t| t.port).collect::<Vec<_>>();
-        let skip = known.into_iter().chain([core.listen.port()]);
-        let discovery = discover(&core.driver, &core.registry, &[], skip).await;
+        let mut skip = self.known_addresses();
+        skip.push(core.listen);
+        let discovery = discover(&core.driver, &core.registry, &skip).await;
         let looked_at = discovery.looked.iter().map(|l| l.address.to_string()).collect();
         core.board.own(|own| own.looked_at = looked_at);
         for found in &discovery.found {
@@ -49,18 +50,23 @@ impl Monitor {
         }
     }
 
+    /// Where the targets that are known already are, as far as that is on this machine.
+    fn known_addresses(&self) -> Vec<SocketAddr> {
+        let urls =
+            self.core().board.snapshot().targets.iter().filter_map(|t| Url::parse(&t.url).ok()).collect::<Vec<_>>();
+        urls.iter().flat_map(local_addresses).collect()
+    }
+
     /// A found server as a target, unless it is one already.
     fn target_of(&self, found: &Found) -> Option<Target> {
         let core: &Core = self.core();
         let identity = found.identity.as_ref()?;
-        let snapshot = core.board.snapshot();
-        let port = found.address.port();
-        if snapshot.targets.iter().any(|t| t.port == port) {
+        let known = self.known_addresses();
+        if found.addresses().any(|address| known.contains(&address)) {
             return None;
         }
-        let taken = |name: &str| snapshot.targets.iter().any(|t| t.name == name);
-        let base = identity.variant.clone().unwrap_or_else(|| identity.backend.clone());
-        let name = if taken(&base) { format!("{base}-{port}") } else { base };
+        let snapshot = core.board.snapshot();
+        let name = found.name(|name| snapshot.targets.iter().any(|t| t.name == name));
         let defaults = &core.config.defaults;
         let plugin = core.registry.get(&identity.backend)?;
         Some(Target {

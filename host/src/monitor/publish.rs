@@ -89,6 +89,9 @@ impl TargetTask {
 
     /// Who owns its process, in words.
     fn owner_text(&self) -> String {
+        if let Some(text) = self.forwarder() {
+            return text;
+        }
         match self.watch.root() {
             Some(root) => format!("process {} ({}): {}", root.id, root.name, whose(self.owner())),
             None => match self.owner() {
@@ -99,6 +102,12 @@ impl TargetTask {
                 other => whose(other),
             },
         }
+    }
+
+    /// Said where its port is held by what only passes it on: no process of this machine is the server.
+    fn forwarder(&self) -> Option<String> {
+        let holder = self.watch.stranger().filter(|holder| process::is_forwarder(holder))?;
+        Some(format!("{} ({}) holds the port and only forwards it: watched, never mended", holder.name, holder.id))
     }
 
     /// The one line that would let the monitor mend it; `None`: it may, or no line would help.
@@ -112,6 +121,7 @@ impl TargetTask {
             Owner::Container(_) | Owner::Service(_) | Owner::Parent(_) => {
                 Some("it stays observed only while another supervisor looks after it".into())
             }
+            Owner::Found if self.forwarder().is_some() => None,
             Owner::Found => {
                 let command = self.command_seen()?;
                 let (config, file) = (&self.config, self.core.config_path.display());

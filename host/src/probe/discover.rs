@@ -1,4 +1,5 @@
-//! Looks for backends on this machine: the manifests' ports on 127.0.0.1 and ::1, and nowhere else.
+//! Looks for backends on this machine: at the manifests' ports on 127.0.0.1 and ::1, and wherever a process listens that
+//! a manifest names. What is there is told by the rules of all manifests; what is another server's engine is not asked.
 
 use std::{
     collections::BTreeSet,
@@ -6,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ai_monitor_plugin_api::manifest::Manifest;
+use ai_monitor_plugin_api::manifest::{Manifest, ProcessSpec};
 use futures_util::{StreamExt, stream};
 use tokio::{net::TcpStream, time::timeout};
 use url::Url;
@@ -15,7 +16,17 @@ use super::{
     http::Driver,
     identify::{Identification, identify_by},
 };
-use crate::{health::observation::Identity, plugin::Registry};
+use crate::{
+    health::{observation::Identity, signals::Owner},
+    plugin::Registry,
+    process::{
+        self, Holder, Process,
+        survey::{EngineOf, Survey},
+    },
+};
+
+#[cfg(test)]
+mod tests;
 
 /// Windows tries a closed port again for two seconds; a listener of this machine takes a connection at once.
 const CONNECT: Duration = Duration::from_millis(500);
@@ -35,12 +46,28 @@ pub struct Discovery {
 pub struct Found {
     pub url: Url,
     pub address: SocketAddr,
-    /// The same backend answers at this address, too: most likely one server that listens on both.
-    pub also: Option<SocketAddr>,
+    /// The same server answers at these addresses, too.
+    pub also: Vec<SocketAddr>,
     /// `None`: a tie among `candidates`.
     pub identity: Option<Identity>,
     /// Every backend that it could be, surest first. Not empty.
     pub candidates: Vec<Identity>,
+    /// `None`: it cannot be seen (another user's process, or a port that the system itself passes on).
+    pub holder: Option<PortHolder>,
+    /// Another server answers at the same port of another address: `localhost` is two servers.
+    pub is_one_of_two: bool,
+}
+
+/// The process behind an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortHolder {
+    pub process: Process,
+    /// As long as nothing is configured for it.
+    pub owner: Owner,
+    /// It only passes on what a server elsewhere answers: it is never that server, and never mended.
+    pub forwards: bool,
+    /// Where it listens: on the wildcard, other machines reach it too.
+    pub bound: Option<SocketAddr>,
 }
 
 /// One place that was looked at.
@@ -48,10 +75,11 @@ pub struct Found {
 pub struct Looked {
     pub address: SocketAddr,
     pub seen: Seen,
+    pub holder: Option<PortHolder>,
 }
 
 /// What is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// Nobody takes a connection.
     Nobody,
@@ -60,142 +88,167 @@ pub enum Seen {
     /// Something takes connections and answers nothing in time: a backend that hangs, or no HTTP.
     Silent,
     Backend,
+    /// Another server's engine: no server of its own, and not asked.
+    Engine(EngineOf),
 }
 
-/// Looks at the ports of all manifests and at `extra_ports`, except those to `skip`: the API's own, and those of
-/// targets that are known already.
-pub async fn discover(
-    driver: &Driver,
-    registry: &Registry,
-    extra_ports: &[u16],
-    skip: impl IntoIterator<Item = u16>,
-) -> Discovery {
+/// Looks around. `skip`: the API's own address, and those of targets that are known already; this process's own
+/// listeners are left out in any case.
+pub async fn discover(driver: &Driver, registry: &Registry, skip: &[SocketAddr]) -> Discovery {
     let manifests: Vec<&Manifest> = registry.iter().map(|plugin| &**plugin.manifest()).collect();
-    discover_by(driver, &manifests, extra_ports, &skip.into_iter().collect()).await
+    // Reads the files of all processes. A look without them still finds what is at the usual ports.
+    let survey = tokio::task::spawn_blocking(Survey::take).await.unwrap_or_default();
+    discover_by(driver, &manifests, &survey, skip).await
 }
 
-async fn discover_by(driver: &Driver, manifests: &[&Manifest], extra_ports: &[u16], skip: &BTreeSet<u16>) -> Discovery {
-    let ports: BTreeSet<u16> = manifests
-        .iter()
-        .flat_map(|manifest| &manifest.ports)
-        .chain(extra_ports)
-        .copied()
-        .filter(|port| *port != 0 && !skip.contains(port))
-        .collect();
-    let places = ports.into_iter().flat_map(|port| {
-        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|ip| SocketAddr::new(ip, port))
+async fn discover_by(driver: &Driver, manifests: &[&Manifest], survey: &Survey, skip: &[SocketAddr]) -> Discovery {
+    let loopbacks = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let usual = manifests.iter().flat_map(|manifest| &manifest.ports).filter(|port| **port != 0);
+    let usual = usual.flat_map(|port| loopbacks.map(|ip| SocketAddr::new(ip, *port)));
+    let places: BTreeSet<SocketAddr> = usual.chain(survey.listening(manifests)).collect();
+    let mut places: Vec<SocketAddr> = places.into_iter().collect();
+    places.sort_by_key(|address| (address.port(), !address.ip().is_loopback(), *address));
+
+    let looks = places.into_iter().filter_map(|address| {
+        let held = survey.holder(address);
+        let is_self = matches!(&held, Holder::Known(process) if process.id.pid == std::process::id());
+        // A known server that also listens on the other address is not found a second time.
+        let is_known = skip.iter().any(|known| {
+            *known == address || (known.port() == address.port() && is_same_holder(&survey.holder(*known), &held))
+        });
+        (!is_self && !is_known).then(|| look(driver, manifests, survey, address, held))
     });
-    let looks = stream::iter(places).map(|address| look(driver, manifests, address)).buffered(AT_ONCE);
-    merge(looks.collect().await)
+    merge(stream::iter(looks).buffered(AT_ONCE).collect().await, manifests, survey)
 }
 
-async fn look(driver: &Driver, manifests: &[&Manifest], address: SocketAddr) -> (SocketAddr, Option<Identification>) {
-    // Connected and closed at once: cheaper than a question, and a server that hangs is told from none.
+/// One look at one place.
+struct Look {
+    address: SocketAddr,
+    held: Holder,
+    seen: Seen,
+    who: Identification,
+}
+
+async fn look(driver: &Driver, manifests: &[&Manifest], survey: &Survey, address: SocketAddr, held: Holder) -> Look {
+    let engine = match &held {
+        Holder::Known(process) => survey.engine_of(process, manifests),
+        _ => None,
+    };
+    let none = Identification::default();
+    if let Some(engine) = engine {
+        return Look { address, held, seen: Seen::Engine(engine), who: none };
+    }
+    // Connected and closed at once: cheaper than a question, and a server that hangs is told from none. Where nobody is
+    // seen to listen it is tried all the same: the system may pass the port on.
     match timeout(CONNECT, TcpStream::connect(address)).await {
         Ok(Ok(_)) => {}
-        Ok(Err(_)) | Err(_) => return (address, None),
+        Ok(Err(_)) | Err(_) => return Look { address, held, seen: Seen::Nobody, who: none },
     }
-    let identification = match url(address) {
+    let who = match url(address) {
         Some(url) => identify_by(&driver.target(&url, None), manifests).await,
-        None => Identification::default(),
+        None => none,
     };
-    (address, Some(identification))
+    let seen = match &who {
+        who if !who.candidates.is_empty() => Seen::Backend,
+        who if who.answered => Seen::Stranger,
+        _ => Seen::Silent,
+    };
+    Look { address, held, seen, who }
 }
 
 fn url(address: SocketAddr) -> Option<Url> {
     Url::parse(&format!("http://{address}/")).ok()
 }
 
-/// One server that listens on both addresses is found once.
-fn merge(looks: Vec<(SocketAddr, Option<Identification>)>) -> Discovery {
+/// One server that listens on several addresses is found once.
+fn merge(looks: Vec<Look>, manifests: &[&Manifest], survey: &Survey) -> Discovery {
     let mut all = Discovery::default();
-    for (address, identification) in looks {
-        let seen = match &identification {
-            None => Seen::Nobody,
-            Some(who) if !who.candidates.is_empty() => Seen::Backend,
-            Some(who) if who.answered => Seen::Stranger,
-            Some(_) => Seen::Silent,
-        };
-        all.looked.push(Looked { address, seen });
-        let (Some(who), Some(url)) = (identification.filter(|who| !who.candidates.is_empty()), url(address)) else {
-            continue;
-        };
-        if let Some(last) = all.found.last_mut()
-            && last.address.port() == address.port()
-            && last.candidates == who.candidates
-        {
-            last.also = Some(address);
+    let mut holders: Vec<Holder> = Vec::new();
+    for Look { address, held, seen, who } in looks {
+        let winner = who.winner.as_ref().or(who.candidates.first()).map(|identity| identity.backend.as_str());
+        let spec =
+            manifests.iter().find(|manifest| Some(manifest.id.as_str()) == winner).map(|manifest| &manifest.process);
+        let holder = describe(&held, address, spec, survey);
+        all.looked.push(Looked { address, seen: seen.clone(), holder: holder.clone() });
+        let (Seen::Backend, Some(url)) = (seen, url(address)) else { continue };
+        let at_port = |found: &Found| found.address.port() == address.port();
+        let same = all.found.iter().zip(&holders).position(|(found, other)| {
+            at_port(found) && found.candidates == who.candidates && is_same_holder(other, &held)
+        });
+        if let Some(same) = same {
+            all.found[same].also.push(address);
             continue;
         }
-        all.found.push(Found { url, address, also: None, identity: who.winner, candidates: who.candidates });
+        let mut is_one_of_two = false;
+        for other in all.found.iter_mut().filter(|found| at_port(found)) {
+            (other.is_one_of_two, is_one_of_two) = (true, true);
+        }
+        all.found.push(Found {
+            url,
+            address,
+            also: Vec::new(),
+            identity: who.winner,
+            candidates: who.candidates,
+            holder,
+            is_one_of_two,
+        });
+        holders.push(held);
     }
     all
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::probe::testing::{Server, manifest};
+/// Where neither can be seen, one server that listens on both addresses is by far the likelier.
+fn is_same_holder(a: &Holder, b: &Holder) -> bool {
+    match (a, b) {
+        (Holder::Known(a), Holder::Known(b)) => a.id == b.id,
+        (a, b) => a == b,
+    }
+}
 
-    const OLLAMA: &str = "HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\nOllama is running";
+fn describe(held: &Holder, address: SocketAddr, spec: Option<&ProcessSpec>, survey: &Survey) -> Option<PortHolder> {
+    let Holder::Known(process) = held else { return None };
+    let nothing = ProcessSpec::default();
+    Some(PortHolder {
+        owner: survey.owner(process, spec.unwrap_or(&nothing)),
+        forwards: process::is_forwarder(process),
+        bound: survey.bound(address),
+        process: process.as_ref().clone(),
+    })
+}
 
-    fn ollama(ports: &[u16]) -> Manifest {
-        let mut manifest =
-            manifest("ollama", r#"[{"is":"likely","all":[{"get":"/","contains":"Ollama is running"}]}]"#);
-        manifest.ports = ports.to_vec();
-        manifest
+impl Found {
+    /// A name for it as a target: its flavour or its backend, and with its port where that is taken.
+    pub fn name(&self, is_taken: impl Fn(&str) -> bool) -> String {
+        let who = self.identity.as_ref().or(self.candidates.first());
+        let base = who.map_or("server", |who| who.variant.as_deref().unwrap_or(&who.backend));
+        let port = self.address.port();
+        let tries =
+            [base.to_owned(), format!("{base}-{port}"), format!("{base}-{port}-{}", ip_word(self.address.ip()))];
+        let numbered = (2..).map(|n| format!("{base}-{port}-{n}"));
+        tries.into_iter().chain(numbered).find(|name| !is_taken(name)).unwrap_or_default()
     }
 
-    #[tokio::test]
-    async fn finds_what_answers_and_tells_where_it_looked() {
-        let backend = Server::answering(OLLAMA).await;
-        let stranger = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
-        let closed = Server::answering("").await.stop().await;
-        let own = Server::answering(OLLAMA).await;
-        let manifest = ollama(&[backend.port(), stranger.port()]);
-        let driver = Driver::new().unwrap();
-        let all =
-            discover_by(&driver, &[&manifest], &[closed.port(), own.port(), 0], &BTreeSet::from([own.port()])).await;
+    /// All addresses at which it answers.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.address).chain(self.also.iter().copied())
+    }
+}
 
-        let [found] = &all.found[..] else { panic!("{all:?}") };
-        assert_eq!(found.address, backend.address());
-        assert_eq!(found.url.as_str(), format!("http://{}/", backend.address()));
-        assert_eq!(found.identity.as_ref().map(|who| who.backend.as_str()), Some("ollama"));
-        let seen = |address: SocketAddr| all.looked.iter().find(|look| look.address == address).map(|look| look.seen);
-        assert_eq!(seen(backend.address()), Some(Seen::Backend));
-        assert_eq!(seen(stranger.address()), Some(Seen::Stranger));
-        assert_eq!(seen(closed), Some(Seen::Nobody));
-        assert_eq!(seen(SocketAddr::from((Ipv6Addr::LOCALHOST, backend.port()))), Some(Seen::Nobody));
-        assert_eq!(seen(own.address()), None);
-        assert_eq!(own.connections(), 0, "our own port is not touched");
+fn ip_word(ip: IpAddr) -> &'static str {
+    if ip.is_ipv6() { "ipv6" } else { "ipv4" }
+}
+
+impl PortHolder {
+    /// The command that would start it again: its executable and arguments. `None`: it cannot be read, or a part of it
+    /// is a secret.
+    pub fn command(&self) -> Option<Vec<String>> {
+        let exe = self.process.exe.as_ref()?.to_str()?.to_owned();
+        let args = process::mask(&self.process.args);
+        (args == self.process.args).then(|| std::iter::once(exe).chain(args).collect())
     }
 
-    #[test]
-    fn one_server_on_both_addresses_is_found_once_and_two_servers_twice() {
-        let who = |backend: &str| {
-            let identity = Identity {
-                backend: backend.into(),
-                confidence: ai_monitor_plugin_api::manifest::Confidence::Likely,
-                variant: None,
-            };
-            Some(Identification {
-                winner: Some(identity.clone()),
-                candidates: vec![identity],
-                answered: true,
-                ..Default::default()
-            })
-        };
-        let (v4, v6): (SocketAddr, SocketAddr) = ("127.0.0.1:1".parse().unwrap(), "[::1]:1".parse().unwrap());
-        let one = merge(vec![(v4, who("ollama")), (v6, who("ollama"))]);
-        assert_eq!(one.found.iter().map(|f| (f.address, f.also)).collect::<Vec<_>>(), [(v4, Some(v6))]);
-        let two = merge(vec![(v4, who("ollama")), (v6, who("openai"))]);
-        assert_eq!(two.found.iter().map(|f| (f.address, f.also)).collect::<Vec<_>>(), [(v4, None), (v6, None)]);
-    }
-
-    #[test]
-    fn a_server_that_answers_nothing_is_told_from_none() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        assert_eq!(merge(vec![(address, Some(Identification::default()))]).looked[0].seen, Seen::Silent);
-        assert_eq!(merge(vec![(address, None)]).looked[0].seen, Seen::Nobody);
+    /// Do other machines reach it?
+    pub fn is_open_to_others(&self) -> bool {
+        self.bound.is_some_and(|bound| !bound.ip().is_loopback())
     }
 }

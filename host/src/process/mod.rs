@@ -25,6 +25,7 @@ mod roles;
 mod session_view;
 mod signal;
 mod start;
+pub mod survey;
 pub mod watch;
 
 #[cfg(target_os = "linux")]
@@ -49,6 +50,7 @@ pub use owner::{Supervisor, owner};
 pub use ports::{Holder, Listener, holder, holder_near, is_local, listeners, listens, ports_of};
 pub use rivals::enabled_rival;
 pub use roles::{is_forwarder, is_interpreter, is_main_name, is_reaper, is_shell, names, role};
+pub use session_view::mask;
 pub use signal::{Signal, SignalError, signal};
 pub use start::{Launch, StartError, Started, is_own_child, start};
 

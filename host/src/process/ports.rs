@@ -71,7 +71,7 @@ fn holder_within(addr: SocketAddr, scope: Scope<'_>) -> Holder {
         let Some(best) = all.iter().filter_map(|l| nearness(l, addr)).max() else { return Holder::Nobody };
         let answering = all.iter().filter(|l| nearness(l, addr) == Some(best));
         let holders: Vec<Process> = answering.flat_map(|l| &l.pids).filter_map(|pid| find(*pid)).collect();
-        if let Some(process) = topmost(&holders) {
+        if let Some(process) = topmost(&holders, &|| super::all().unwrap_or_default()) {
             return Holder::Known(Box::new(process));
         }
     }
@@ -108,7 +108,7 @@ pub fn is_local(ip: IpAddr) -> bool {
 }
 
 /// How near a socket is to an address: the system gives a connection to the nearest. `None`: it does not get it.
-fn nearness(listener: &Listener, addr: SocketAddr) -> Option<u8> {
+pub(super) fn nearness(listener: &Listener, addr: SocketAddr) -> Option<u8> {
     if listener.addr.port() != addr.port() {
         return None;
     }
@@ -126,7 +126,7 @@ fn nearness(listener: &Listener, addr: SocketAddr) -> Option<u8> {
 }
 
 /// The loopback address under which a local client reaches a socket bound to `ip`.
-fn as_loopback(ip: IpAddr) -> Option<IpAddr> {
+pub(super) fn as_loopback(ip: IpAddr) -> Option<IpAddr> {
     match ip {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(Ipv6Addr::LOCALHOST.into()),
@@ -135,11 +135,11 @@ fn as_loopback(ip: IpAddr) -> Option<IpAddr> {
 }
 
 /// The one that no other of them is above; the oldest where several stand side by side.
-fn topmost(holders: &[Process]) -> Option<Process> {
+pub(super) fn topmost(holders: &[Process], all: &dyn Fn() -> Vec<Process>) -> Option<Process> {
     if holders.len() < 2 {
         return holders.first().cloned();
     }
-    let all = super::all().unwrap_or_default();
+    let all = all();
     let tops = holders.iter().filter(|p| !ancestors(&all, p).iter().any(|a| holders.iter().any(|h| h.id == a.id)));
     tops.min_by_key(|p| p.id.start).cloned()
 }

@@ -36,7 +36,7 @@ impl Watch {
 }
 
 /// Arguments without secrets: what follows or is set by a name that sounds like a key is masked.
-pub(super) fn mask(args: &[String]) -> Vec<String> {
+pub fn mask(args: &[String]) -> Vec<String> {
     let secret = |name: &str| {
         let name = name.to_ascii_lowercase();
         ["key", "token", "secret", "password", "auth"].iter().any(|word| name.contains(word))
