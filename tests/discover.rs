@@ -12,7 +12,12 @@ use serde_json::{Value, json};
 use crate::{
     first_minutes::on_usual_ports,
     harness::{
-        Backend, Bed, Kind, Monitor, Server, Tier, fake::Fake, http, isolation::Isolation, monitor, process::Signal,
+        Backend, Bed, Kind, Monitor, Server, Tier,
+        canned::{Canned, answer},
+        http,
+        isolation::Isolation,
+        monitor,
+        process::Signal,
         say, wait_until,
     },
     test_name, tiers,
@@ -216,34 +221,34 @@ fn what_runs_is_printed_with_a_configuration_that_can_be_saved_and_checked() {
 fn who_imitates_whom_is_told_apart_without_a_key() {
     on_usual_ports(test_name!(who_imitates_whom_is_told_apart_without_a_key), |bed| {
         let list = r#"{"object":"list","data":[{"id":"m","object":"model","owned_by":"x"}]}"#;
-        let not_found = ("404 Not Found", "{}");
+        let not_found = || answer(404, "{}");
         // LocalAI on its own port, with all of Ollama's face.
-        let localai = Fake::start(
+        let localai = Canned::at(
             at("127.0.0.1:8080"),
             &[
-                ("/.well-known/localai.json", "200 OK", r#"{"version":"4.9.0","endpoints":{}}"#),
-                ("/", "200 OK", "Ollama is running"),
-                ("/api/version", "200 OK", r#"{"version":"0.9.0"}"#),
-                ("/v1/models", "200 OK", list),
+                ("GET /.well-known/localai.json", answer(200, r#"{"version":"4.9.0","endpoints":{}}"#)),
+                ("GET /", answer(200, "Ollama is running")),
+                ("GET /api/version", answer(200, r#"{"version":"0.9.0"}"#)),
+                ("GET /v1/models", answer(200, list)),
             ],
-            not_found,
+            not_found(),
         );
         // LM Studio answers 200 to everything.
-        let studio = Fake::start(
+        let studio = Canned::at(
             at("127.0.0.1:1234"),
-            &[("/lmstudio-greeting", "200 OK", r#"{"lmstudio":true}"#), ("/v1/models", "200 OK", list)],
-            ("200 OK\r\nX-Powered-By: Express", r#"{"error":"Unexpected endpoint or method. (GET /x)"}"#),
+            &[("GET /lmstudio-greeting", answer(200, r#"{"lmstudio":true}"#)), ("GET /v1/models", answer(200, list))],
+            answer(200, r#"{"error":"Unexpected endpoint or method. (GET /x)"}"#),
         );
         // A server of OpenAI's protocol on Ollama's port.
-        let other = Fake::start(at("127.0.0.1:11434"), &[("/v1/models", "200 OK", list)], not_found);
+        let other = Canned::at(at("127.0.0.1:11434"), &[("GET /v1/models", answer(200, list))], not_found());
         // llama.cpp's server with a key: it tells only its health, and who it is.
-        let keyed = Fake::start(
+        let keyed = Canned::at(
             at("127.0.0.1:9931"),
-            &[("/health", "200 OK\r\nServer: llama.cpp", r#"{"status":"ok"}"#)],
-            ("401 Unauthorized\r\nServer: llama.cpp", r#"{"error":{"code":401,"type":"authentication_error"}}"#),
+            &[("GET /health", of_llama_cpp(200, r#"{"status":"ok"}"#))],
+            of_llama_cpp(401, r#"{"error":{"code":401,"type":"authentication_error"}}"#),
         );
         // vLLM's port is held by something else.
-        let stranger = Fake::start(at("127.0.0.1:8000"), &[], ("200 OK", "<html>"));
+        let stranger = Canned::at(at("127.0.0.1:8000"), &[], answer(200, "<html>"));
         let all = in_json(&bed.folder("monitor"));
         assert_eq!(
             who(&all),
@@ -256,8 +261,8 @@ fn who_imitates_whom_is_told_apart_without_a_key() {
             "{all:#}"
         );
         assert_eq!(seen(&all, stranger.address)["seen"], "stranger", "{all:#}");
-        for fake in [&localai, &studio, &other, &keyed, &stranger] {
-            let asked = fake.asked();
+        for server in [&localai, &studio, &other, &keyed, &stranger] {
+            let asked = server.heads();
             assert!(!asked.is_empty());
             assert!(asked.iter().all(|head| !head.to_ascii_lowercase().contains("authorization")), "{asked:?}");
             assert!(asked.iter().all(|head| head.starts_with("GET ")), "{asked:?}");
@@ -268,15 +273,15 @@ fn who_imitates_whom_is_told_apart_without_a_key() {
 #[test]
 fn a_llama_server_on_localais_port_and_a_tie_that_is_left_to_the_user() {
     on_usual_ports(test_name!(a_llama_server_on_localais_port_and_a_tie_that_is_left_to_the_user), |bed| {
-        let loading = ("503 Service Unavailable\r\nServer: llama.cpp", r#"{"error":{"message":"Loading model"}}"#);
-        let llama = Fake::start(at("127.0.0.1:8080"), &[], loading);
-        let tie = Fake::start(
+        let loading = of_llama_cpp(503, r#"{"error":{"message":"Loading model"}}"#);
+        let llama = Canned::at(at("127.0.0.1:8080"), &[], loading);
+        let tie = Canned::at(
             at("127.0.0.1:11434"),
             &[
-                ("/api/version", "200 OK", r#"{"version":"1"}"#),
-                ("/v1/models", "200 OK", r#"{"object":"list","data":[]}"#),
+                ("GET /api/version", answer(200, r#"{"version":"1"}"#)),
+                ("GET /v1/models", answer(200, r#"{"object":"list","data":[]}"#)),
             ],
-            ("404 Not Found", ""),
+            answer(404, ""),
         );
         let folder = bed.folder("monitor");
         let all = in_json(&folder);
@@ -322,8 +327,11 @@ fn localhost_that_is_two_servers_is_two_targets() {
 #[test]
 fn a_port_that_is_forwarded_is_said_to_be_and_never_mended() {
     on_usual_ports(test_name!(a_port_that_is_forwarded_is_said_to_be_and_never_mended), |bed| {
-        let pages = [("/", "200 OK", "Ollama is running"), ("/api/version", "200 OK", r#"{"version":"0.32.15"}"#)];
-        let far = Fake::start(bed.free_address(), &pages, ("404 Not Found", ""));
+        let pages = [
+            ("GET /", answer(200, "Ollama is running")),
+            ("GET /api/version", answer(200, r#"{"version":"0.32.15"}"#)),
+        ];
+        let far = Canned::at(bed.free_address(), &pages, answer(404, ""));
         let _ssh = forwarder(bed, "ssh", at("127.0.0.1:11434"), far.address);
         let folder = bed.folder("monitor");
         let all = in_json(&folder);
@@ -340,6 +348,13 @@ fn a_port_that_is_forwarded_is_said_to_be_and_never_mended() {
         assert!(target["owner_text"].as_str().is_some_and(|text| text.contains("only forwards")), "{target}");
         assert_eq!((&target["hint"], &target["process_id"]), (&Value::Null, &Value::Null), "{target}");
     });
+}
+
+/// An answer with the header that only llama.cpp's server has.
+fn of_llama_cpp(status: u16, body: &str) -> Vec<u8> {
+    let plain = answer(status, body);
+    let text = String::from_utf8_lossy(&plain);
+    text.replacen("\r\n", "\r\nServer: llama.cpp\r\n", 1).into_bytes()
 }
 
 /// A child that ends with the test.

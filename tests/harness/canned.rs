@@ -28,13 +28,19 @@ pub fn answer(status: u16, body: impl AsRef<[u8]>) -> Bytes {
 #[derive(Debug, Clone)]
 pub struct Canned {
     pub address: SocketAddr,
+    /// The heads of requests.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Canned {
     /// Answers `METHOD /path` with these bytes, anything else with 404.
     pub fn start(answers: &[(&str, Bytes)]) -> Canned {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Canned::at(SocketAddr::from(([127, 0, 0, 1], 0)), answers, answer(404, b"{}"))
+    }
+
+    /// At this address, and with these bytes for anything else.
+    pub fn at(address: SocketAddr, answers: &[(&str, Bytes)], otherwise: Bytes) -> Canned {
+        let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{address}: {e}"));
         let address = listener.local_addr().expect("its address");
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let answers: BTreeMap<String, Bytes> =
@@ -42,7 +48,7 @@ impl Canned {
         let seen = asked.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let _ = serve(stream, &answers, &seen);
+                let _ = serve(stream, &answers, &otherwise, &seen);
             }
         });
         Canned { address, asked }
@@ -54,11 +60,26 @@ impl Canned {
 
     /// What was asked for since the last call, in order.
     pub fn asked(&self) -> Vec<String> {
+        self.heads().iter().map(|head| first_words(head)).collect()
+    }
+
+    /// The same, with all headers.
+    pub fn heads(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn serve(mut stream: TcpStream, answers: &BTreeMap<String, Bytes>, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
+/// `METHOD /path`.
+fn first_words(head: &str) -> String {
+    head.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn serve(
+    mut stream: TcpStream,
+    answers: &BTreeMap<String, Bytes>,
+    otherwise: &Bytes,
+    asked: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut head = Vec::new();
     let mut byte = [0];
@@ -66,12 +87,11 @@ fn serve(mut stream: TcpStream, answers: &BTreeMap<String, Bytes>, asked: &Mutex
         head.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let on = head.split(' ').take(2).collect::<Vec<_>>().join(" ");
     // A body that is left unread would make the close a reset.
     let length =
         head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ")?.trim().parse().ok());
     stream.read_exact(&mut vec![0; length.unwrap_or(0)])?;
-    let bytes = answers.get(&on).cloned().unwrap_or_else(|| answer(404, b"{}"));
-    asked.lock().unwrap_or_else(PoisonError::into_inner).push(on);
-    stream.write_all(&bytes)
+    let bytes = answers.get(&first_words(&head)).unwrap_or(otherwise);
+    asked.lock().unwrap_or_else(PoisonError::into_inner).push(head);
+    stream.write_all(bytes)
 }

@@ -4,7 +4,6 @@ pub mod backend;
 pub mod bed;
 pub mod bystanders;
 pub mod canned;
-pub mod fake;
 pub mod http;
 pub mod isolation;
 pub mod monitor;

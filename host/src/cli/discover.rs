@@ -145,6 +145,7 @@ async fn readiness(found: &Found, driver: &Driver, registry: &Registry) -> Optio
         variant: identity.variant.clone(),
         processes: None,
         addresses: BTreeMap::new(),
+        answers: None,
     };
     driver.target(&found.url, None).probe(plugin, ask).await.report
 }
@@ -221,7 +222,7 @@ fn server_in_words(text: &mut String, server: &Server) -> std::fmt::Result {
             writeln!(text, "    process  {} ({})", process.name, process.id)?;
             writeln!(text, "    owner    {}", owner(holder))?;
             if holder.is_open_to_others() && !holder.forwards {
-                writeln!(text, "    note     it listens on {}: other machines may reach it", bound_words(holder))?;
+                writeln!(text, "    note     it listens on {}: other machines may reach it", bound(holder))?;
             }
         }
         None => writeln!(text, "    process  not to be seen: of another user, or the system passes the port on")?,
@@ -232,8 +233,12 @@ fn server_in_words(text: &mut String, server: &Server) -> std::fmt::Result {
     Ok(())
 }
 
-fn bound_words(holder: &PortHolder) -> String {
-    holder.bound.map_or_else(|| "all addresses".into(), |bound| bound.ip().to_string())
+fn bound(holder: &PortHolder) -> String {
+    match holder.bound.map(|bound| bound.ip()) {
+        Some(ip) if !ip.is_unspecified() => ip.to_string(),
+        Some(ip) => format!("all addresses ({ip})"),
+        None => "all addresses".into(),
+    }
 }
 
 fn owner(holder: &PortHolder) -> String {

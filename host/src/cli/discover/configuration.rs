@@ -48,6 +48,9 @@ fn target(text: &mut String, server: &Server, backend: &str, mark: &str) {
             line(format!("# {who} runs there. With these lines the monitor may start and restart it:"));
             line("# [target.process]".into());
             line(format!("# command = [{}]", command.join(", ")));
+            line(
+                "# Variables that it was started with, such as where its models lie: env = { NAME = \"value\" }".into(),
+            );
         }
         None if holder.owner == Owner::Found && !holder.forwards => {
             line(format!(
