@@ -16,6 +16,7 @@ mod discover;
 mod example_c;
 mod first_minutes;
 mod healing;
+mod launcher;
 mod left_alone;
 mod reports;
 mod simulators;

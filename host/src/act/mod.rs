@@ -8,6 +8,7 @@ mod model;
 mod notify;
 mod reap;
 mod restart;
+pub mod shipped;
 mod start;
 
 use std::{path::PathBuf, time::Duration};

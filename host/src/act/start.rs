@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ai_monitor_plugin_api::{event::Depth, report::Phase};
 
-use super::{Ground, flag, seconds};
+use super::{Ground, flag, seconds, shipped};
 use crate::{
     health::{
         look::Said,
@@ -25,13 +25,13 @@ pub(super) async fn start(ground: &mut Ground<'_>, call: &ActCall) -> Outcome {
     if flag(call, "other_port") == Some(true) {
         return Outcome::new("unsupported", "no other port is configured");
     }
-    let Some(command) = command(ground, flag(call, "debug").unwrap_or(false) || ground.debug) else {
+    let Some((command, ends)) = command(ground, flag(call, "debug").unwrap_or(false) || ground.debug) else {
         return Outcome::new("unsupported", "there is no command to start it with");
     };
     let seen = ground.watch.refresh(true);
     // A start that is under way already (the monitor ended in the middle of it) is taken up, not repeated.
     if let Some(root) = ground.watch.root().map(|r| r.id).filter(|id| process::is_alive(*id)) {
-        return wait_until_ready(ground, call, root, "it runs already").await;
+        return wait_until_ready(ground, call, root, "it runs already", Ends::Badly).await;
     }
     if let PortHolder::Other { name, id, .. } = &seen.port {
         return Outcome::new("port_conflict", format!("the port is held by {name} ({id})"));
@@ -46,7 +46,7 @@ pub(super) async fn start(ground: &mut Ground<'_>, call: &ActCall) -> Outcome {
             ground.record_start(started.id, &command.command);
             ground.notes.phase(format!("{} was started", started.id), Some(started.id));
             ground.watch.started(started.id);
-            wait_until_ready(ground, call, started.id, "started").await
+            wait_until_ready(ground, call, started.id, "started", ends).await
         }
         Err(error) => {
             let mut outcome = Outcome::done(error.to_string());
@@ -56,27 +56,31 @@ pub(super) async fn start(ground: &mut Ground<'_>, call: &ActCall) -> Outcome {
     }
 }
 
+/// What it means that a command ends before its server is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Badly,
+    /// It only asked for the server, which comes as a process of its own (`lms server start`).
+    WellWithZero,
+}
+
 /// The configured command, with the manifest's environment for it (the configuration's own wins) and debug settings.
-fn command(ground: &Ground<'_>, debug: bool) -> Option<process::Launch> {
+fn command(ground: &Ground<'_>, debug: bool) -> Option<(process::Launch, Ends)> {
     let mut command = ground.target.process.command.clone().filter(|c| !c.is_empty())?;
     let manifest = ground.plugin.manifest();
-    let file_name = |path: &str| std::path::Path::new(path).file_name().map(|n| n.to_string_lossy().into_owned());
     let mut env = std::collections::BTreeMap::new();
-    let of_manifest = manifest.start.iter().find(|s| {
-        let os = s.os.as_deref().is_none_or(|os| os == std::env::consts::OS);
-        os && s.argv.first().and_then(|a| file_name(a)) == command.first().and_then(|a| file_name(a))
-    });
-    let host = ground.target.url.host_str().unwrap_or("127.0.0.1").to_owned();
+    let of_manifest = shipped::of_program(manifest, &command);
     for (name, value) in of_manifest.iter().flat_map(|s| &s.env) {
-        let value = value.replace("{host}", &host).replace("{port}", &ground.target.port().to_string());
-        env.insert(name.clone(), value);
+        env.insert(name.clone(), shipped::fill(value, &ground.target.url));
     }
     if debug {
         env.extend(manifest.debug.env.clone());
         command.extend(manifest.debug.args.iter().cloned());
     }
     env.extend(ground.target.process.env.clone());
-    Some(process::Launch { command, env, output: ground.output.clone(), cwd: None })
+    let launches = of_manifest.is_some_and(|start| shipped::is_launcher(start, &manifest.process));
+    let ends = if launches { Ends::WellWithZero } else { Ends::Badly };
+    Some((process::Launch { command, env, output: ground.output.clone(), cwd: None }, ends))
 }
 
 async fn enough_memory(needed: u64) -> bool {
@@ -92,34 +96,44 @@ async fn enough_memory(needed: u64) -> bool {
 }
 
 /// Ready, ended, or out of time.
-async fn wait_until_ready(ground: &mut Ground<'_>, call: &ActCall, id: ProcessId, how: &str) -> Outcome {
+async fn wait_until_ready(ground: &mut Ground<'_>, call: &ActCall, id: ProcessId, how: &str, ends: Ends) -> Outcome {
     let began = Instant::now();
     let within = seconds(call, "within").unwrap_or(SHORTEST_WITHIN).max(Duration::from_secs(1));
     let mut deadline = began + within;
     let mut pause = Duration::from_millis(10);
     let mut moved = None;
+    let mut launched = None;
     let mut last;
     loop {
         // No event tells that a server has become ready: it is asked, ever less often, and its end is an event.
-        let exited = tokio::time::timeout(pause, process::exited(id)).await;
-        if let Ok(exit) = exited {
-            return ended_before_ready(ground, id, exit, began.elapsed());
+        match &launched {
+            None => match tokio::time::timeout(pause, process::exited(id)).await {
+                Ok(exit) if ends == Ends::WellWithZero && exit.code == Some(0) => launched = Some(exit),
+                Ok(exit) => return ended_before_ready(ground, id, exit, began.elapsed()),
+                Err(_) => {}
+            },
+            Some(_) => tokio::time::sleep(pause).await,
         }
         match ready(ground).await {
             Ok(()) => {
-                let text = format!("{how}: {id} is ready after {:.1} s", began.elapsed().as_secs_f64());
+                let server = ground.watch.root().map_or(id, |root| root.id);
+                let text = format!("{how}: {server} is ready after {:.1} s", began.elapsed().as_secs_f64());
                 return Outcome { step: Some("start".into()), ..Outcome::done(text) };
             }
             Err(why) => last = why,
         }
         let now = Instant::now();
-        let measure = process::find(id.pid).map(|p| (p.cpu, p.read_bytes));
+        let server = ground.watch.root().map_or(id, |root| root.id);
+        let measure = process::find(server.pid).map(|p| (p.cpu, p.read_bytes));
         if measure != moved {
             moved = measure;
             deadline = deadline.max(now + within / 2).min(began + LONGEST_WITHIN);
         }
         if now >= deadline {
-            let text = format!("{id} lives and is not ready after {} s: {last}", began.elapsed().as_secs());
+            if let Some(exit) = launched.filter(|_| ground.watch.root().is_none()) {
+                return ended_before_ready(ground, id, exit, began.elapsed());
+            }
+            let text = format!("{server} lives and is not ready after {} s: {last}", began.elapsed().as_secs());
             let mut outcome = Outcome::done(text);
             outcome.result = "not_ready".into();
             return outcome;

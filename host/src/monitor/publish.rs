@@ -2,6 +2,7 @@
 
 use super::{target::TargetTask, view::TargetView};
 use crate::{
+    act::shipped,
     health::{
         signals::{Owner, ProcessId},
         state::State,
@@ -135,7 +136,8 @@ impl TargetTask {
         }
     }
 
-    /// The command that started it, as far as it can be read; else the manifest's.
+    /// The command that started it, as far as it can be read; else the manifest's. Where a server is started by asking
+    /// another program for it, its own command line starts nothing.
     fn command_seen(&self) -> Option<Vec<String>> {
         let manifest = self.plugin.as_ref()?.manifest();
         let from_process = |id: ProcessId| {
@@ -143,8 +145,9 @@ impl TargetTask {
             let exe = process.exe?.to_string_lossy().into_owned();
             Some(std::iter::once(exe).chain(process.args).collect())
         };
-        let shipped = || manifest.start.first().map(|s| s.argv.clone());
-        self.watch.root().and_then(|root| from_process(root.id)).or_else(shipped)
+        let shipped = || shipped::command(manifest, &self.config.url);
+        let root = self.watch.root().filter(|_| !shipped::launches(manifest));
+        root.and_then(|root| from_process(root.id)).or_else(shipped)
     }
 }
 

@@ -22,14 +22,13 @@ pub fn put_off(answer: &Response) -> Option<PutOff> {
     let kind = serde_json::from_str::<Value>(body)
         .ok()
         .and_then(|body| body.pointer("/error/type").and_then(Value::as_str).map(str::to_owned));
-    let words = answer::words(answer);
+    let comes_again = answer.headers.contains_key("retry-after");
     match kind.as_deref() {
         Some("model_loading") => Some(PutOff::Loading),
-        // core/http/middleware/admission.go, core/backend/global_admission.go
+        // core/http/middleware/admission.go
         Some("admission_rejected") => Some(PutOff::Capacity),
-        _ if words.contains("capacity reached") => Some(PutOff::Capacity),
-        // With opaque errors it says when to come again and not why.
-        _ if body.trim().is_empty() && answer.headers.contains_key("retry-after") => Some(PutOff::Capacity),
+        // core/backend/global_admission.go. With opaque errors it says when to come again, and not why.
+        _ if comes_again && !answer::words(answer).contains("in cooldown") => Some(PutOff::Capacity),
         _ => None,
     }
 }

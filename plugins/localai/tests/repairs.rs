@@ -117,5 +117,5 @@ fn a_load_that_fails_shows_what_is_broken() {
         json!({"result":"failed","text":"no answer in 1800000 ms"})
     );
     let capacity = "backend inference capacity reached (max_concurrent=1024); retry after 1s";
-    assert_eq!(loaded(error(503, capacity)), json!({"result":"refused","text":capacity}));
+    assert_eq!(loaded(error(503, capacity).header("retry-after", "1")), json!({"result":"refused","text":capacity}));
 }
