@@ -170,7 +170,8 @@ impl Scene {
                     // A route is granted whatever its query.
                     let path = request.path.split('?').next().unwrap_or_default();
                     let route = format!("{local}{} {path}", request.method.as_str());
-                    let granted = |known: &String| known == "* *" || *known == route;
+                    let is_prefix = |known: &str| known.strip_suffix('*').is_some_and(|known| route.starts_with(known));
+                    let granted = |known: &String| known == "* *" || *known == route || is_prefix(known);
                     assert!(routes.iter().any(granted), "{route} is not in the manifest");
                     sent.extend(request.body.as_deref().and_then(|body| serde_json::from_str(body).ok()));
                     lines = stream(&request, &reply);

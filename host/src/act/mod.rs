@@ -3,9 +3,11 @@
 
 mod adopt;
 mod cancel;
+mod clean_temp;
 mod end_runner;
 mod model;
 mod notify;
+mod pull;
 mod reap;
 mod restart;
 pub mod shipped;
@@ -82,7 +84,9 @@ impl Ground<'_> {
             "adopt" => adopt::adopt(self).await,
             "start" => start::start(self, call).await,
             "reap" => reap::reap(self).await,
+            "clean_temp" => clean_temp::clean_temp(self, call).await,
             "load" => model::load(self, call).await,
+            "pull" => pull::pull(self, call).await,
             "unload" => model::unload(self, call).await,
             "reload" => model::reload(self, call).await,
             "end_runner" => end_runner::end_runner(self, call).await,

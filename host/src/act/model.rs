@@ -78,7 +78,7 @@ pub fn keep_of(expires_at: Option<&str>, seen: Timestamp) -> Keep {
     }
 }
 
-fn model_of(ground: &Ground<'_>, call: &ActCall) -> Result<String, Outcome> {
+pub(super) fn model_of(ground: &Ground<'_>, call: &ActCall) -> Result<String, Outcome> {
     text(call, "model")
         .map(str::to_owned)
         .or_else(|| ground.fault.model.clone())
@@ -188,7 +188,7 @@ pub(super) async fn reload(ground: &mut Ground<'_>, call: &ActCall) -> Outcome {
 }
 
 /// The report of a repair that the backend took; else the outcome that says why not.
-fn accepted(run: &RepairRun, failed: &str) -> Result<RepairReport, Outcome> {
+pub(super) fn accepted(run: &RepairRun, failed: &str) -> Result<RepairReport, Outcome> {
     let Some(report) = &run.report else {
         return Err(Outcome::new(failed, format!("the repair gave no report: {:?}", run.end)));
     };

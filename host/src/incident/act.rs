@@ -169,7 +169,7 @@ pub const ACTS: &[ActSpec] = &[
         required: &[],
         results: &["nothing", "failed"],
         on_model: false,
-        built: false,
+        built: true,
     },
     ActSpec {
         name: "load",
@@ -189,7 +189,7 @@ pub const ACTS: &[ActSpec] = &[
         required: &[],
         results: &["failed"],
         on_model: true,
-        built: false,
+        built: true,
     },
     ActSpec {
         name: "unload",

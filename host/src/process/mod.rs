@@ -24,6 +24,7 @@ mod rivals;
 mod roles;
 mod session_view;
 mod signal;
+pub mod stale;
 mod start;
 pub mod survey;
 pub mod watch;

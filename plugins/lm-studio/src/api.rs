@@ -119,3 +119,18 @@ pub struct Load {
     #[serde(default)]
     pub load_time_seconds: Option<f64>,
 }
+
+/// `POST /api/v1/models/download` and `GET /api/v1/models/download/status/ID`.
+#[derive(Debug, Deserialize)]
+pub struct Download {
+    /// Absent where it is there already.
+    #[serde(default)]
+    pub job_id: Option<String>,
+    /// `downloading`, `paused`, `completed`, `failed`, `already_downloaded`.
+    #[serde(default)]
+    pub status: Option<String>,
+    #[serde(default)]
+    pub total_size_bytes: Option<u64>,
+    #[serde(default)]
+    pub downloaded_bytes: Option<u64>,
+}

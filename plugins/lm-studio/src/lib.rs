@@ -8,6 +8,7 @@ mod engines;
 mod inference;
 mod list;
 mod models;
+mod pull;
 mod repair;
 
 use ai_monitor_plugin_api::{

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     api::Load,
     list::{self, Entry, Got},
-    named,
+    named, pull,
 };
 
 /// For one instance; unloading frees memory and waits for nothing that is known.
@@ -28,6 +28,9 @@ pub async fn repair(io: &mut Io<RepairReport>, start: &Start) -> Result<(), Stop
     let Some(model) = args.get("model").and_then(Value::as_str) else {
         return Err(Stop::GiveUp(format!("the repair `{repair}` needs `model`")));
     };
+    if repair == "pull" {
+        return pull::pull(io, model).await;
+    }
     let Some(entries) = entries(io, repair).await? else { return Ok(()) };
     let Some(entry) = named(&entries, model) else {
         failed(io, model, &format!("{model} is not among its models"));
@@ -118,7 +121,7 @@ async fn load(io: &mut Io<RepairReport>, start: &Start, entry: &Entry) -> Result
 }
 
 /// The answer, where it is one and no error stands in it.
-fn accepted<T: serde::de::DeserializeOwned>(answer: &Response) -> Result<T, String> {
+pub fn accepted<T: serde::de::DeserializeOwned>(answer: &Response) -> Result<T, String> {
     if answer.outcome != Outcome::Ok {
         return Err(answer::words(answer));
     }

@@ -123,3 +123,70 @@ fn an_unload_that_fails_expects_nothing() {
         json!({"result":"failed","text":"LM Studio before 0.4.0: Unexpected endpoint or method. (POST /api/v1/models/unload)"})
     );
 }
+
+const JOB: &str = "GET /api/v1/models/download/status/job_1";
+
+fn pulled(scene: Scene) -> Value {
+    let (report, sent) = scene.run(&PLUGIN, &repair("pull", "ibm/granite"));
+    assert_eq!(sent, [json!({"model":"ibm/granite"})]);
+    report
+}
+
+fn download(answer: Reply) -> Scene {
+    Scene::new().on("POST /api/v1/models/download", answer)
+}
+
+fn job(status: &str, done: u64) -> Reply {
+    ok(json!({"job_id":"job_1","status":status,"total_size_bytes":200_000_000,"downloaded_bytes":done}).to_string())
+}
+
+#[test]
+fn a_download_is_asked_after_until_it_has_ended() {
+    let scene =
+        download(job("downloading", 0)).on(JOB, job("downloading", 100_000_000)).on(JOB, job("completed", 200_000_000));
+    assert_eq!(
+        pulled(scene),
+        json!({"result":"done","text":"downloaded","within_ms":20000,
+            "expect":[{"model":"ibm/granite","state":["unloaded","loading","loaded"]}]})
+    );
+    assert_eq!(
+        pulled(download(ok(r#"{"status":"already_downloaded"}"#))),
+        json!({"result":"already","text":"it was downloaded before"})
+    );
+    assert_eq!(
+        pulled(download(job("downloading", 0)).on(JOB, job("paused", 1))),
+        json!({"result":"refused","text":"its download is paused"})
+    );
+}
+
+#[test]
+fn a_download_that_fails_is_told_as_it_is() {
+    let failed = |scene: Scene| {
+        let report = pulled(scene);
+        assert_eq!((&report["result"], &report["expect"]), (&json!("failed"), &Value::Null));
+        report["text"].as_str().unwrap().to_owned()
+    };
+    let begun = || download(job("downloading", 0));
+    assert_eq!(failed(begun().on(JOB, job("failed", 1))), "LM Studio said failed of the download");
+    assert_eq!(failed(begun().on(JOB, Reply::broken(Outcome::Refused, At::Connect))), "the connection was refused");
+    assert_eq!(
+        failed(begun().on(JOB, job("downloading", 100_000_000)).on(JOB, Reply::broken(Outcome::Deadline, At::Connect))),
+        "not done in the time given, and LM Studio goes on: ibm/granite: 50 % of 200 MB"
+    );
+    assert_eq!(failed(download(Reply::status(404, r#"{"error":{"message":"Model not found"}}"#))), "Model not found");
+    assert_eq!(failed(download(ok(r#"{"status":"downloading"}"#))), "LM Studio named no job that could be asked after");
+    assert_eq!(
+        failed(download(ok(r#"{"status":"downloading","job_id":"../unload"}"#))),
+        "LM Studio named no job that could be asked after"
+    );
+    let full = pulled(download(Reply::status(500, r#"{"error":"ENOSPC: no space left on device, write"}"#)));
+    assert_eq!(full["symptoms"][0]["id"], "no_space");
+    let old = pulled(download(unexpected("POST /api/v1/models/download")));
+    assert_eq!(old["result"], "unsupported");
+}
+
+#[test]
+fn a_download_that_never_ends_is_asked_after_a_bounded_number_of_times() {
+    let scene = (0..60).fold(download(job("downloading", 0)), |scene, _| scene.on(JOB, job("downloading", 1)));
+    assert_eq!(pulled(scene)["result"], "failed");
+}
