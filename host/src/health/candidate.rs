@@ -65,7 +65,7 @@ impl Candidate {
 type Rule = fn(&Health, &Look, &Movement) -> Option<Candidate>;
 
 /// In the order of the list of classes.
-const RULES: &[Rule] = &[port_conflict, dead, unresponsive, access, front_only, stalled, erring];
+const RULES: &[Rule] = &[port_conflict, dead, unresponsive, access, front_only, stalled, erring, model_missing];
 
 /// The first class that holds, with the others that do named in it.
 pub fn of(health: &Health, look: &Look, tree_moved: &Movement) -> Option<Candidate> {
@@ -77,7 +77,8 @@ pub fn of(health: &Health, look: &Look, tree_moved: &Movement) -> Option<Candida
 
 fn port_conflict(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     let facts = health.facts();
-    let foreign = look.any(Outcome::Foreign);
+    // The target's own process is no other program, however strangely it answers: that is `erring`.
+    let foreign = look.any(Outcome::Foreign).filter(|_| look.signals.port != PortHolder::Target);
     let other = look.signals.identity.as_ref().filter(|i| i.backend != facts.backend && !facts.any_identity);
     let held = match &look.signals.port {
         PortHolder::Other { name, id, supervisor, forwarder, ours } => Some((name, id, supervisor, forwarder, ours)),
@@ -328,6 +329,7 @@ fn erring(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     }
     for depth in [Depth::Liveness, Depth::Inference] {
         let failed = match look.said(depth) {
+            Said::Failed(r) if r.outcome == Outcome::Foreign && look.signals.port != PortHolder::Target => None,
             Said::Failed(r) if errs(r) => Some(r),
             _ => None,
         };
@@ -344,4 +346,21 @@ fn erring(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
         return Some(c);
     }
     None
+}
+
+/// A model that the configuration requires is in no list; where the list is not known, nothing is said.
+fn model_missing(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
+    let models = look.models()?;
+    let is_there = |wanted: &String| models.iter().any(|m| m.id == *wanted || m.aliases.contains(wanted));
+    let mut missing = health.facts().models.iter().filter(|wanted| !is_there(wanted));
+    let first = missing.next()?;
+    let count = models.len();
+    let s = if count == 1 { "" } else { "s" };
+    let mut c = Candidate::new(FaultClass::ModelMissing, Depth::Readiness)
+        .line("readiness", format!("{first} is not among its {count} model{s}"));
+    for more in missing {
+        c = c.line("readiness", format!("nor is {more}"));
+    }
+    c.model = Some(first.clone());
+    Some(c)
 }

@@ -117,6 +117,7 @@ pub fn errs(r: &RequestRecord) -> bool {
         Outcome::Failed
         | Outcome::Reset
         | Outcome::Malformed
+        | Outcome::Foreign
         | Outcome::TooLarge
         | Outcome::Redirect
         | Outcome::Rejected

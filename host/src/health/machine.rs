@@ -51,6 +51,8 @@ pub struct Facts {
     pub lost_engine: Option<LostEngine>,
     /// T: flat for so long with work in flight is a stall.
     pub stall_after: Duration,
+    /// Models that the configuration requires, by id or alias.
+    pub models: Vec<String>,
 }
 
 /// What a look led to.
@@ -132,6 +134,8 @@ pub struct Health {
     last: Option<(Now, Measures)>,
     /// Since when nothing moved, by what counts for a stall.
     flat_since: Option<Duration>,
+    /// What was measured when something last moved: little work does not show from one look to the next, and adds up.
+    flat_base: Option<Measures>,
     /// Requests at work and waiting when last known.
     pub(super) running: u64,
     pub(super) queued: u64,
@@ -157,6 +161,7 @@ impl Health {
             state: State::Unknown,
             last: None,
             flat_since: None,
+            flat_base: None,
             running: 0,
             queued: 0,
             engines: BTreeSet::new(),
@@ -201,8 +206,12 @@ impl Health {
             Some((_, earlier)) => measures.since(earlier, scope),
             None => Movement::NotKnown("it was looked at for the first time"),
         };
-        let (engines_moved, tree_moved) = (movement(Scope::Engines), movement(Scope::Tree));
-        self.notice_flatness(look, &engines_moved);
+        let tree_moved = movement(Scope::Tree);
+        let engines_moved = match (movement(Scope::Engines), &self.flat_base) {
+            (Movement::Flat, Some(base)) => measures.since(base, Scope::Engines),
+            (moved, _) => moved,
+        };
+        self.notice_flatness(look, &engines_moved, &measures);
         self.notice_work(look);
         self.notice_errors(look);
         self.last = Some((look.now, measures));
@@ -269,7 +278,10 @@ impl Health {
         self.engines = living;
     }
 
-    fn notice_flatness(&mut self, look: &Look, movement: &Movement) {
+    fn notice_flatness(&mut self, look: &Look, movement: &Movement, measures: &Measures) {
+        if matches!(movement, Movement::Moved(_)) || self.flat_base.is_none() || look.signals.tree.is_none() {
+            self.flat_base = Some(measures.clone());
+        }
         match movement {
             Movement::Flat => {
                 let before = self.last.as_ref().map_or(look.now.mono, |(now, _)| now.mono);
@@ -446,12 +458,18 @@ impl Health {
             let what = probe.moving.as_deref().unwrap_or("nothing measured against it yet");
             return calm(State::Busy, format!("{requests} request{s} in flight ({what})"));
         }
+        // Its server serves meanwhile; how long a load may take is not known here.
+        if let Some(what) = loading(look) {
+            let moving = probe.moving.map(|moving| format!(" ({moving})")).unwrap_or_default();
+            return calm(State::Busy, format!("{what}{moving}"));
+        }
         for depth in [Depth::Readiness, Depth::Progress, Depth::Inference] {
             if let Said::Failed(record) = look.said(depth) {
                 return calm(State::Online, format!("answers in part: {}", record.sentence()));
             }
         }
-        let loaded = look.models().map(|m| m.iter().filter(|m| m.state == Some(ModelState::Loaded)).count());
+        let told = look.models().filter(|m| m.is_empty() || m.iter().any(|m| m.state.is_some()));
+        let loaded = told.map(|m| m.iter().filter(|m| m.state == Some(ModelState::Loaded)).count());
         match (loaded, look.inference()) {
             (_, Some(InferenceResult::Output)) => calm(State::Online, "it answers, and a token comes out".into()),
             (Some(n), _) => {
@@ -460,6 +478,16 @@ impl Health {
             (None, _) => calm(State::Online, "it answers".into()),
         }
     }
+}
+
+/// A model on its way into memory, in words.
+fn loading(look: &Look) -> Option<String> {
+    let is_loading = |phase: Option<Phase>| matches!(phase, Some(Phase::Loading | Phase::Starting));
+    if let Some(model) = look.models().unwrap_or_default().iter().find(|m| m.state == Some(ModelState::Loading)) {
+        return Some(format!("{} is being loaded", model.id));
+    }
+    let engine = look.engines().unwrap_or_default().iter().find(|engine| is_loading(engine.phase))?;
+    Some(format!("{} is being loaded", engine.model.as_deref().unwrap_or("a model")))
 }
 
 /// The living processes of a look's tree.

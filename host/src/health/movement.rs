@@ -12,7 +12,10 @@ use super::{look::Look, signals::ProcessId};
 
 /// Below this share of a core a process does nothing (it may still answer probes).
 const IDLE_SHARE: f64 = 0.02;
-/// The system counts CPU time in steps of 10 ms: over a shorter window nothing can be said.
+/// The system counts CPU time in steps of this: one of them is no sign of work, for it may have been a probe's answer.
+/// What is really done shows when more looks are compared (see `Health::flat_base`).
+const TICK: Duration = Duration::from_millis(10);
+/// Over a shorter window nothing can be said.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(250);
 
 /// What can move, at one moment.
@@ -87,7 +90,7 @@ impl Measures {
                 return Movement::NotKnown("its CPU time cannot be read");
             };
             let used = cpu.saturating_sub(cpu_before);
-            if used.as_secs_f64() > IDLE_SHARE * window.as_secs_f64() && used > Duration::ZERO {
+            if used > TICK + window.mul_f64(IDLE_SHARE) {
                 let share = 100.0 * used.as_secs_f64() / window.as_secs_f64().max(0.001);
                 return Movement::Moved(format!("process {id} used {share:.0} % of a core"));
             }

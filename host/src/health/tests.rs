@@ -5,7 +5,7 @@ use std::time::Duration;
 use ai_monitor_plugin_api::{
     event::{At, Depth, Outcome, Role},
     manifest::LostEngine,
-    report::{Counter, Engine, Inference, InferenceResult, Phase, Report, Symptom},
+    report::{Counter, Engine, Inference, InferenceResult, Model, ModelState, Phase, Report, Symptom},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -57,6 +57,7 @@ fn facts() -> Facts {
         any_identity: false,
         lost_engine: Some(LostEngine::NextRequest),
         stall_after: Duration::from_secs(10),
+        models: Vec::new(),
     }
 }
 
@@ -648,4 +649,97 @@ fn a_plugin_s_own_failure_is_never_evidence() {
         let verdict = film.look(1000, vec![observation]);
         assert_eq!((class(&verdict), verdict.state), (None, State::Unknown));
     }
+}
+
+#[test]
+fn a_required_model_that_no_known_list_has_is_missing() {
+    let required = |names: &[&str]| Facts { models: names.iter().map(|n| (*n).to_owned()).collect(), ..facts() };
+    let listed = |film: &mut Film, models: Option<&[&str]>| {
+        let model = |id: &&str| Model {
+            id: (*id).to_owned(),
+            aliases: vec![id.trim_end_matches(":latest").to_owned()],
+            ..Model::default()
+        };
+        let models = models.map(|names| names.iter().map(model).collect());
+        let report = Report { models, ..Report::default() };
+        film.look(1000, vec![ok(Depth::Liveness), said(Depth::Readiness, Outcome::Ok, None, report)])
+    };
+    let mut film = film_with(required(&["tiny", "big"]), true);
+    // Not known: nothing is said.
+    assert!((0..3).all(|_| listed(&mut film, None).is_sound()));
+    let have: &[&str] = &["tiny:latest", "other"];
+    assert_eq!(listed(&mut film, Some(have)).suspect, Some(FaultClass::ModelMissing));
+    let fault = listed(&mut film, Some(have)).fault.expect("the second look confirms it");
+    assert_eq!((fault.class, fault.model.as_deref()), (FaultClass::ModelMissing, Some("big")));
+    assert_eq!(fault.evidence.lines[0].text, "big is not among its 2 models");
+    // It came, under its own name.
+    assert!(listed(&mut film, Some(&["tiny:latest", "big"])).is_sound());
+}
+
+/// The system counts in steps of 10 ms: one of them between two looks may be a probe's answer.
+#[test]
+fn one_tick_now_and_then_hides_no_stall() {
+    let mut film = film();
+    film.well();
+    film.look(500, vec![ok(Depth::Liveness), working(1, 41)]);
+    let looks = (0..40).map(|n| {
+        film.burn(if n % 4 == 0 { 10 } else { 0 });
+        film.look(350, vec![ok(Depth::Liveness), working(1, 41)])
+    });
+    assert_eq!(looks.fold(None, |_, verdict| class(&verdict)), Some(FaultClass::Stalled));
+}
+
+/// 4 % of a core: from one look to the next that is one tick, and over many it is work.
+#[test]
+fn little_work_adds_up_over_many_looks() {
+    let mut film = film();
+    film.well();
+    film.look(500, vec![ok(Depth::Liveness), working(1, 41)]);
+    for n in 0..80 {
+        film.burn(10);
+        let verdict = film.look(250, vec![ok(Depth::Liveness), working(1, 41)]);
+        assert_eq!(class(&verdict), None, "at look {n}: {}", verdict.why);
+    }
+}
+
+#[test]
+fn a_strange_answer_of_its_own_process_is_erring_and_of_another_a_port_conflict() {
+    let strange = |port: PortHolder| {
+        let mut film = film();
+        film.well();
+        film.port = port;
+        film.look(1000, vec![bad(Depth::Liveness, Outcome::Foreign)]);
+        film.look(300, vec![bad(Depth::Liveness, Outcome::Foreign)]).fault.expect("confirmed")
+    };
+    assert_eq!(strange(PortHolder::Target).class, FaultClass::Erring);
+    let unknown = strange(PortHolder::Unknown);
+    assert_eq!((unknown.class, unknown.evidence.also), (FaultClass::PortConflict, Vec::new()));
+}
+
+#[test]
+fn a_model_that_loads_keeps_its_server_busy() {
+    let mut film = film();
+    film.well();
+    let loading = Model { id: "tiny".into(), state: Some(ModelState::Loading), ..Model::default() };
+    let report = Report { models: Some(vec![loading]), ..Report::default() };
+    let verdict = film.look(1000, vec![ok(Depth::Liveness), said(Depth::Readiness, Outcome::Ok, None, report)]);
+    assert_eq!((verdict.state, &*verdict.why), (State::Busy, "tiny is being loaded"));
+    // By its engine alone; that it does not answer yet is no failure.
+    let engine = Engine { id: "llama-server/1".into(), phase: Some(Phase::Loading), ..Engine::default() };
+    let report = Report { engines: Some(vec![engine]), ..Report::default() };
+    let progress = said(Depth::Progress, Outcome::Unavailable, None, report);
+    let verdict = film.look(1000, vec![ok(Depth::Liveness), ok(Depth::Readiness), progress]);
+    assert_eq!((verdict.state, &*verdict.why), (State::Busy, "a model is being loaded"));
+}
+
+#[test]
+fn how_many_models_are_loaded_is_said_only_where_it_is_told() {
+    let why = |states: &[Option<ModelState>]| {
+        let model = |state: &Option<ModelState>| Model { id: "m".into(), state: *state, ..Model::default() };
+        let report = Report { models: Some(states.iter().map(model).collect()), ..Report::default() };
+        film().look(1000, vec![ok(Depth::Liveness), said(Depth::Readiness, Outcome::Ok, None, report)]).why
+    };
+    assert_eq!(why(&[None, None]), "it answers");
+    assert_eq!(why(&[Some(ModelState::Loaded), Some(ModelState::Unloaded)]), "it answers; 1 model loaded");
+    assert_eq!(why(&[]), "it answers; 0 models loaded");
 }

@@ -86,7 +86,11 @@ impl TargetTask {
         let answered = answered(&liveness);
         let odd = liveness.requests.iter().any(|r| matches!(r.outcome, Outcome::Foreign | Outcome::Malformed));
         self.known.strange = if odd { self.known.strange + 1 } else { 0 };
-        if answered && (self.known.identity.is_none() || self.known.strange >= 2) {
+        // Whom another one's answers come from is asked at each look: a fault is never confirmed by what is remembered.
+        let facts = self.health.facts();
+        let is_another_s = |i: &Identity| i.backend != facts.backend && !facts.any_identity;
+        let due = self.known.identity.as_ref().is_none_or(is_another_s) || self.known.strange >= 2;
+        if answered && due {
             identity = self.identify().await;
         }
         let alive = matches!(liveness.said(), Said::Ok(_));

@@ -103,6 +103,7 @@ impl TargetTask {
             any_identity: matches!(config.backend.as_str(), "openai" | "custom"),
             lost_engine: spec.lost_engine,
             stall_after: config.stall_after,
+            models: config.models.clone(),
         };
         let ready_before = core.journal.ready_before(&config.name);
         let roles = spec.clone();
