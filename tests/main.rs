@@ -15,6 +15,7 @@ mod demo_server;
 mod discover;
 mod example_c;
 mod first_minutes;
+mod first_release;
 mod healing;
 mod launcher;
 mod left_alone;

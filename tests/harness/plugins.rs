@@ -10,7 +10,10 @@ use std::{
 use ai_monitor::{
     health::observation::{Observation, SessionEnd},
     plugin::Plugin,
-    probe::{http::Driver, session::ProbeAsk},
+    probe::{
+        http::Driver,
+        session::{ProbeAsk, RepairAsk, RepairRun},
+    },
 };
 use ai_monitor_plugin_api::event::{Depth, InferenceAsk};
 use serde_json::Value;
@@ -19,6 +22,13 @@ use tokio::runtime::{Builder, Runtime};
 /// The repository's root.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host's folder is in the root").to_owned()
+}
+
+/// The library that cargo built of a crate that the tests depend on: it lies beside the test.
+pub fn built_library(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test binary's own path");
+    let folder = test.parent().expect("the test binary is in a folder");
+    folder.join(format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX))
 }
 
 /// Compiles one C file to a library, with every warning an error.
@@ -59,6 +69,21 @@ pub fn look(plugin: &Plugin, url: &str, depth: Depth) -> Observation {
     };
     let (runtime, driver) = shared();
     runtime.block_on(driver.target(&url.parse().expect("an URL"), None).probe(plugin, ask))
+}
+
+/// One repair through a plugin.
+pub fn repair(plugin: &Plugin, url: &str, repair: &str, args: Value) -> RepairRun {
+    let ask = RepairAsk {
+        repair: repair.into(),
+        args: args.as_object().cloned().unwrap_or_default(),
+        deadline: Duration::from_secs(20),
+        settings: Default::default(),
+        variant: None,
+        processes: None,
+        addresses: Default::default(),
+    };
+    let (runtime, driver) = shared();
+    runtime.block_on(driver.target(&url.parse().expect("an URL"), None).repair(plugin, ask))
 }
 
 /// The report as JSON; fails the test where the session did not end well.
