@@ -9,7 +9,6 @@ use crate::{event::Depth, or_default};
 
 /// One effect: what the host is to do. It answers with the next event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
     /// Send a request. Answered by `response`.
@@ -19,7 +18,6 @@ pub enum Effect {
     /// Sleep. Answered by `waited`.
     Wait {
         /// How long, in ms.
-        #[cfg_attr(test, schemars(range(min = 10)))]
         ms: u64,
         /// What for, shown in the trace and as progress of a repair.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,19 +26,16 @@ pub enum Effect {
     /// End the session.
     Report {
         /// Of a probe: an observation's report. Of a repair: a repair's report. Each has a schema of its own.
-        #[cfg_attr(test, schemars(extend("type" = "object")))]
         report: Value,
     },
 }
 
 /// A request to the target, or to an address of its process tree. The host adds the target's own authorisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Request {
     /// The method.
     pub method: Method,
     /// Path and query, from the target's base URL; without `..`. A route of the manifest must allow it.
-    #[cfg_attr(test, schemars(regex(pattern = r"^/")))]
     pub path: String,
     /// `target`, or an address of `start.processes`: `1/49361`.
     #[serde(default = "target", deserialize_with = "or_target", skip_serializing_if = "is_target")]
@@ -59,11 +54,9 @@ pub struct Request {
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "std::ops::Not::not")]
     pub stream: bool,
     /// For the whole answer, in ms: connecting, headers and body.
-    #[cfg_attr(test, schemars(range(min = 1)))]
     pub timeout_ms: u64,
     /// The largest body that is taken, in bytes; 1 MiB if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(range(max = 4_194_304)))]
     pub max_bytes: Option<u64>,
     /// What it is for, shown in the trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,7 +135,6 @@ fn is_target(to: &str) -> bool {
 
 /// The methods that a session may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Method {
     /// Fetches.
     #[serde(rename = "GET")]

@@ -9,7 +9,6 @@ use crate::{lenient, or_default};
 
 /// One event: compact JSON whose first key is `event`. A plugin ignores keys that it does not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The first event of every session, and of none but the first.
@@ -39,7 +38,6 @@ impl Event {
 
 /// How deep a probe looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Depth {
     /// Does it answer, as itself.
@@ -75,10 +73,8 @@ impl std::fmt::Display for Depth {
 
 /// What a session is to do, and what is known for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Start {
     /// Newest minor of the contract that the host speaks.
-    #[cfg_attr(test, schemars(regex(pattern = r"^1\.[0-9]+$")))]
     pub contract: String,
     /// A probe or a repair.
     #[serde(flatten)]
@@ -120,7 +116,6 @@ impl Start {
 
 /// What a session is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "session", rename_all = "snake_case")]
 pub enum SessionKind {
     /// One look at the target.
@@ -143,7 +138,6 @@ pub enum SessionKind {
 
 /// What an inference probe is to ask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InferenceAsk {
     /// Absent or null: the first model that is fit.
     #[serde(default)]
@@ -159,7 +153,6 @@ pub struct InferenceAsk {
 
 /// A process of the target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Process {
     /// Lives for this session only; it is no process number.
     pub id: String,
@@ -180,7 +173,6 @@ pub struct Process {
 
 /// What a process is to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The server: matches `process.main`.
@@ -194,7 +186,6 @@ pub enum Role {
 
 /// The answer to a request; a failed one is an answer too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Response {
     /// Number of the request, from 0.
     pub request: u32,
@@ -224,7 +215,6 @@ pub struct Response {
 
 /// A complete line of a stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Line {
     /// Since the request was sent, in ms.
     pub ms: u64,
@@ -234,7 +224,6 @@ pub struct Line {
 
 /// The end of a stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct End {
     /// Since the request was sent, in ms.
     pub ms: u64,
@@ -247,7 +236,6 @@ pub struct End {
 
 /// A wait is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Waited {
     /// How long it was, in ms; less than was asked for where the session's time is up.
     pub ms: u64,
@@ -255,7 +243,6 @@ pub struct Waited {
 
 /// How a request ended. A closed list: a plugin takes a value that it does not know for a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// 2xx.
@@ -294,7 +281,6 @@ pub enum Outcome {
     Deadline,
     /// A value that this build does not know: take it for a failure.
     #[serde(other)]
-    #[cfg_attr(test, schemars(skip))]
     Unknown,
 }
 
@@ -317,7 +303,6 @@ impl Outcome {
 
 /// Where a request broke off. A closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum At {
     /// The connection was not made.

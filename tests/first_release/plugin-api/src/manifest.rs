@@ -10,16 +10,12 @@ use crate::{event::Depth, lenient, or_default};
 /// The manifest: static data, as a file beside the library and byte for byte the same from its `manifest` function.
 /// A key that the host does not know is a warning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// Newest minor of the contract that the plugin was written to: `1.0`.
-    #[cfg_attr(test, schemars(regex(pattern = r"^1\.[0-9]+$")))]
     pub contract: String,
     /// The ABI of the plugin's table.
-    #[cfg_attr(test, schemars(extend("const" = crate::table::AIM_ABI)))]
     pub abi: u32,
     /// Equals `backend` in the configuration. A loaded plugin replaces a bundled one of the same id.
-    #[cfg_attr(test, schemars(regex(pattern = r"^[a-z][a-z0-9-]*$")))]
     pub id: String,
     /// The plugin's own version.
     pub version: String,
@@ -31,7 +27,6 @@ pub struct Manifest {
     /// JSON Schema of `[target.settings]`: `type`, `properties`, `additionalProperties`, `items`, `enum`, `default`,
     /// `minimum`, `maximum`, `pattern`, `title`, `description` and `required`, nothing else. No secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(extend("type" = ["object", "null"])))]
     pub settings: Option<Value>,
     /// How this backend is told from others: the first rule that holds gives the confidence.
     #[serde(default, deserialize_with = "or_default")]
@@ -39,7 +34,6 @@ pub struct Manifest {
     /// Depth (`liveness`, `readiness`, `progress`, `inference`) → what a probe of it needs. `liveness` is required; a
     /// depth that is absent is never asked for.
     #[serde(deserialize_with = "known_depths")]
-    #[cfg_attr(test, schemars(extend("required" = ["liveness"])))]
     pub probes: BTreeMap<Depth, ProbeSpec>,
     /// Name → what the repair needs. `load`, `unload` and `pull` have a fixed meaning; others are named freely.
     #[serde(default, deserialize_with = "or_default")]
@@ -78,12 +72,10 @@ fn known_depths<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<Depth, Probe
 
 /// One rule of identification: it holds when all of its checks do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rule {
     /// How sure it is that the answer is this backend's.
     pub is: Confidence,
     /// The checks.
-    #[cfg_attr(test, schemars(length(min = 1)))]
     pub all: Vec<Check>,
     /// The flavour that this rule tells, handed to sessions: `vllm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,7 +84,6 @@ pub struct Rule {
 
 /// How sure an identification is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
     /// Speaks the protocol.
@@ -106,10 +97,8 @@ pub enum Confidence {
 /// A GET and what its answer must be. At least one of `header`, `contains`, `has` and `equals` is there, for a status
 /// alone proves nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Check {
     /// The path that is asked for.
-    #[cfg_attr(test, schemars(regex(pattern = r"^/")))]
     pub get: String,
     /// The statuses that are right; `[200]` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,17 +119,14 @@ pub struct Check {
 
 /// What probes of one depth may do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeSpec {
     /// The permission: every `METHOD /path` that a session may ask for (GET, HEAD, POST; the query is ignored, a
     /// trailing `*` is a prefix, `* *` is any). `local ` in front: on an address of `start.processes`.
-    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = ROUTE))))]
     pub routes: Vec<String>,
     /// Host facts wanted in `start`; 1.0 knows `processes`.
     #[serde(default, deserialize_with = "or_default")]
     pub needs: Vec<String>,
     /// For the whole session, in ms: at most 60,000, for `inference` 600,000.
-    #[cfg_attr(test, schemars(range(min = 1, max = 600_000)))]
     pub deadline_ms: u64,
     /// Of `inference`: what each one costs the user, in words. Where it is set, a schedule is refused with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,32 +135,23 @@ pub struct ProbeSpec {
 
 /// What a repair may do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RepairSpec {
     /// What it does, for people.
     pub title: String,
     /// JSON Schema of `start.args`, of the same words as `settings`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(extend("type" = ["object", "null"])))]
     pub args: Option<Value>,
     /// The permission, as of a probe.
-    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = ROUTE))))]
     pub routes: Vec<String>,
     /// Host facts wanted in `start`; 1.0 knows `processes`.
     #[serde(default, deserialize_with = "or_default")]
     pub needs: Vec<String>,
     /// For the whole session, in ms.
-    #[cfg_attr(test, schemars(range(min = 1, max = 1_800_000)))]
     pub deadline_ms: u64,
 }
 
-/// What a route is, as a regular expression.
-#[cfg(test)]
-const ROUTE: &str = r"^(local )?(\* \*|(GET|HEAD|POST) /[^ ?*]*\*?)$";
-
 /// How the backend's processes are known. Names are never matched in part.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessSpec {
     /// Exact file names of the server's executable; on Windows case does not count.
     #[serde(default, deserialize_with = "or_default")]
@@ -189,7 +166,6 @@ pub struct ProcessSpec {
 
 /// One kind of engine: all that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EngineSpec {
     /// Exact file names of its executable.
     #[serde(default, deserialize_with = "or_default")]
@@ -204,7 +180,6 @@ pub struct EngineSpec {
 
 /// What becomes of a backend that lost an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LostEngine {
     /// The backend starts a new one by itself.
@@ -215,10 +190,8 @@ pub enum LostEngine {
 
 /// One command that starts the server. Never a shell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StartSpec {
     /// The program and its arguments; `{host}` and `{port}` are filled in.
-    #[cfg_attr(test, schemars(length(min = 1)))]
     pub argv: Vec<String>,
     /// Added to the environment; `{host}` and `{port}` are filled in.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
@@ -230,7 +203,6 @@ pub struct StartSpec {
 
 /// Added to the start command in a debug start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DebugSpec {
     /// Added to the environment.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
@@ -242,7 +214,6 @@ pub struct DebugSpec {
 
 /// The backend's files, as patterns with `~`, `{tmp}` and environment variables in braces.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Files {
     /// Logs that go into a diagnostic bundle.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
@@ -257,7 +228,6 @@ pub struct Files {
 
 /// Files that may be removed: only those of the target's user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stale {
     /// Their paths, with `*` within a name.
     pub glob: String,
@@ -270,7 +240,6 @@ pub struct Stale {
 
 /// Who else may restart this server. One of the fields is set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rival {
     /// A systemd unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,7 +10,6 @@ use crate::{event::Outcome, lenient, or_default};
 
 /// What a probe saw: the plugin's half of an observation. Every field is optional, unknown keys are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// The backend's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,25 +22,21 @@ pub struct Report {
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub judged: Vec<Judged>,
     /// All models that the backend would serve, or absent: a part of them is not known.
-    #[cfg_attr(test, schemars(length(max = 2000)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<Model>>,
     /// The places where tokens are made: a runner's process, or the server itself. `[]`: looked, and there is none.
-    #[cfg_attr(test, schemars(length(max = 256)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engines: Option<Vec<Engine>>,
     /// What came of asking for tokens; of an `inference` probe alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inference: Option<Inference>,
     /// Signatures of this backend's own known failures, never guesses from a status.
-    #[cfg_attr(test, schemars(length(max = 32)))]
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub symptoms: Vec<Symptom>,
 }
 
 /// The state of a server or an engine. A closed list: the host reads a value that it does not know as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Started, and not yet able to say more.
@@ -58,7 +53,6 @@ pub enum Phase {
 
 /// A plugin's reading of one answer of this session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judged {
     /// Number of the request, from 0.
     pub request: u32,
@@ -71,7 +65,6 @@ pub struct Judged {
 
 /// A model that the backend serves or would serve.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Model {
     /// The name that the backend takes in a request.
     pub id: String,
@@ -94,14 +87,12 @@ pub struct Model {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<String>>,
     /// Text → text, at most 16 entries, for display only: nothing is decided by it.
-    #[cfg_attr(test, schemars(extend("maxProperties" = 16)))]
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub info: BTreeMap<String, String>,
 }
 
 /// The state of a model. A closed list: the host reads a value that it does not know as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ModelState {
     /// On disk only.
@@ -120,7 +111,6 @@ pub enum ModelState {
 
 /// A place where tokens are made.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Engine {
     /// Stable between observations while it is the same engine; best `name/port`.
     pub id: String,
@@ -143,14 +133,12 @@ pub struct Engine {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub phase: Option<Phase>,
     /// Values that change only by work, and while it goes on. At most 1,024 in a report.
-    #[cfg_attr(test, schemars(length(max = 1024)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counters: Option<Vec<Counter>>,
 }
 
 /// A number that changes only by work (no clock, no average) and while the work goes on: any difference is movement.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counter {
     /// Stable between observations. A task's counter carries the task in its id.
     pub id: String,
@@ -162,7 +150,6 @@ pub struct Counter {
 
 /// What came of asking for tokens.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inference {
     /// Which model answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,7 +176,6 @@ pub struct Inference {
 
 /// How an inference ended. A closed list: the host reads a value that it does not know as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InferenceResult {
     /// At least one token in any channel, or a vector of an embedding model.
@@ -206,7 +192,6 @@ pub enum InferenceResult {
 
 /// How many tokens were generated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tokens {
     /// In the answer's text.
     #[serde(default, deserialize_with = "or_default")]
@@ -221,7 +206,6 @@ pub struct Tokens {
 
 /// A failure that this backend is known for, recognised by its own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Symptom {
     /// `engine_dead`, `model_crashed`, `device_error`, `out_of_memory`, `load_failed`, `load_timeout`,
     /// `model_corrupt`, `no_space`, `not_installed`; an id that the host does not know is shown and decides nothing.
@@ -238,7 +222,6 @@ pub struct Symptom {
 
 /// What a repair session says at its end. Whether it worked is measured by the host, from `expect`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RepairReport {
     /// What the backend said to the request.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
@@ -253,14 +236,12 @@ pub struct RepairReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within_ms: Option<u64>,
     /// As in an observation: a load that fails is the only place where a broken file shows.
-    #[cfg_attr(test, schemars(length(max = 32)))]
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub symptoms: Vec<Symptom>,
 }
 
 /// What a backend said to a repair. A closed list: the host reads a value that it does not know as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RepairResult {
     /// The backend accepted.
@@ -277,7 +258,6 @@ pub enum RepairResult {
 
 /// Something that must hold after a repair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Expect {
     /// The model is in one of these states.
