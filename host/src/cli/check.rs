@@ -6,7 +6,6 @@ use anyhow::bail;
 
 use crate::{
     config::{self, Flags},
-    plugin::Registry,
     policy::{self, PolicyStore, walk::walk},
 };
 
@@ -14,8 +13,7 @@ use crate::{
 const MOST_PATHS: usize = 2000;
 
 pub(super) fn check(file: &Path, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let registry = Registry::bundled();
-    let config = config::check(file, &registry)?;
+    let config = config::check(file, &super::run::plugins_known(flags))?;
     let policies = PolicyStore::new(Some(config::places(flags).policies));
     let mut broken = Vec::new();
     let mut seen = BTreeSet::new();

@@ -5,10 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use crate::{
-    config::{self, Flags},
-    plugin::Registry,
-};
+use crate::config::{self, Flags};
 
 pub(super) struct Client {
     base: String,
@@ -29,7 +26,7 @@ impl Client {
 
     /// Where the configuration and the flags say that the monitor listens.
     pub(super) fn of(flags: &Flags) -> anyhow::Result<Client> {
-        let config = config::load(flags, &Registry::bundled())?;
+        let config = config::load(flags, &super::run::plugins_known(flags))?;
         Ok(Client::new(config.listen))
     }
 

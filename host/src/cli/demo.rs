@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -44,13 +43,12 @@ pub(super) async fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         safe_mode: true,
         log_level: Some(flags.log_level.clone().unwrap_or_else(|| "error".into())),
     };
-    let registry = Arc::new(Registry::bundled());
-    let config = config::load(&flags, &registry)?;
+    let config = config::load(&flags, &Registry::bundled())?;
     let began = Instant::now();
     let interrupted = run::ended_by_signal()?;
     println!("The demo: a model server of our own (it speaks Ollama's protocol; its engine is a child process),");
     println!("watched by this monitor, in {} and on ports of its own.\n", folder.path().display());
-    let running = run::start(&flags, config, registry).await?;
+    let running = run::start(&flags, config).await?;
     println!("Dashboard while it runs: http://{}/\n", running.listen);
     // A demo that is broken off must leave no server behind, as one that went to its end.
     let played = tokio::select! {

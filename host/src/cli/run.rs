@@ -13,10 +13,10 @@ use crate::{
     journal::Journal,
     logs,
     monitor::{Monitor, Parts},
-    plugin::Registry,
+    plugin::{Catalogue, Keeper, Libraries, Registry, Store, folder},
     policy::PolicyStore,
     process,
-    time::SystemClock,
+    time::{Clock, SystemClock},
 };
 
 /// A monitor that runs, with all that must live as long.
@@ -31,18 +31,26 @@ pub(super) struct Running {
 }
 
 pub(super) async fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let registry = Arc::new(Registry::bundled());
-    let config = config::load(flags, &registry)?;
+    let config = config::load(flags, &plugins_known(flags))?;
     let ended = ended_by_signal()?;
-    let running = start(flags, config, registry).await?;
+    let running = start(flags, config).await?;
     first_minutes::tell(&running).await;
     ended.await;
     running.end().await;
     Ok(ExitCode::SUCCESS)
 }
 
+/// The plugins that a configuration may name: bundled, in the folder by their manifests, or there once.
+pub(super) fn plugins_known(flags: &Flags) -> Registry {
+    let places = config::places(flags);
+    let mut registry = Registry::bundled();
+    registry.announce(folder::announced(&places.plugins));
+    registry.remember(Store::ids_in(&places.data));
+    registry
+}
+
 /// Binds the API's port before any target is touched, then starts to watch.
-pub(super) async fn start(flags: &Flags, config: Config, registry: Arc<Registry>) -> anyhow::Result<Running> {
+pub(super) async fn start(flags: &Flags, config: Config) -> anyhow::Result<Running> {
     let listener = bind(config.listen, flags).await?;
     let listen = listener.local_addr().context("the address of the API cannot be read")?;
     let places = config::places(flags);
@@ -58,10 +66,17 @@ pub(super) async fn start(flags: &Flags, config: Config, registry: Arc<Registry>
     }
     let policies = PolicyStore::new(Some(places.policies.clone()));
     let config = with_policy_settings(config, &policies)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let plugins = Catalogue::open(clock.clone(), Registry::bundled(), &places.plugins, &places.data, flags.safe_mode);
+    if flags.safe_mode {
+        tracing::warn!("safe mode: bundled plugins alone are used, whatever {} holds", places.plugins.display());
+    }
+    let keeper = keeper(&plugins, &places)?;
     let parts = Parts {
-        clock: Arc::new(SystemClock::default()),
+        clock,
         config,
-        registry,
+        plugins,
+        keeper,
         journal,
         policies,
         switches,
@@ -77,6 +92,15 @@ pub(super) async fn start(flags: &Flags, config: Config, registry: Arc<Registry>
     let api = tokio::spawn(api::serve(listener, router, limits, stop_api.clone()));
     tracing::info!("ai-monitor {} at http://{listen}", env!("CARGO_PKG_VERSION"));
     Ok(Running { monitor, listen, places, stop_api, api, _lock: lock, _logs: log_guard })
+}
+
+/// Loads what lies in the plugin folder; in safe mode nothing.
+fn keeper(plugins: &Arc<Catalogue>, places: &Places) -> anyhow::Result<Option<Keeper>> {
+    if plugins.is_safe_mode() {
+        return Ok(None);
+    }
+    let keeper = Keeper::new(plugins.clone(), Arc::new(Libraries), &places.data);
+    Ok(Some(keeper.context("the folder for private copies of plugins cannot be made")?))
 }
 
 impl Running {

@@ -24,7 +24,11 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use ai_monitor_plugin_api::manifest::Manifest;
+use serde_json::{Map, Value};
 
 pub use self::{
     address::{LISTEN, is_local, same_server},
@@ -38,7 +42,7 @@ use self::{
     model::Config,
     problem::{Mistakes, Problem, Problems},
     read::{Layers, as_table},
-    target::{Backend, Backends, Reader},
+    target::{Backend, Backends, Known, Reader},
     tree::{Item, Table},
 };
 use crate::plugin::Registry;
@@ -71,31 +75,43 @@ pub fn example() -> &'static str {
 ///
 /// No file at the usual place is no error: [`Config::file`] is `None` then. A file named by a flag must be there.
 pub fn load(flags: &Flags, registry: &Registry) -> Result<Config, ConfigError> {
-    load_with(flags, &backends(registry))
+    load_with(flags, &Known { backends: backends(registry), later: Some(registry) })
 }
 
 /// The plugin's settings of a target that is found, not configured.
-pub fn default_settings(
-    manifest: &ai_monitor_plugin_api::manifest::Manifest,
-) -> serde_json::Map<String, serde_json::Value> {
+pub fn default_settings(manifest: &Manifest) -> Map<String, Value> {
     schema::defaults(manifest.settings.as_ref())
+}
+
+/// `[target.settings]` as they are written against the manifest of the plugin that is there now: it may have come, or
+/// been replaced, long after the configuration was read.
+///
+/// # Errors
+/// All that does not fit, in one sentence.
+pub fn fit_settings(manifest: &Manifest, written: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let problems = Problems::default();
+    let path = vec!["settings".to_owned()];
+    let table = tree::of_json(written, &path);
+    let fitted = schema::fit(manifest.settings.as_ref(), Some(&table), &path, &manifest.id, &problems);
+    let found: Vec<String> = problems.into_inner().into_iter().map(|p| p.reason).collect();
+    if found.is_empty() { Ok(fitted) } else { Err(found.join("; ")) }
 }
 
 /// Checks one file alone, without environment and flags.
 pub fn check(path: &Path, registry: &Registry) -> Result<Config, ConfigError> {
     let text = read_file(path)?;
-    build(Some(path.to_owned()), &text, false, &Flags::default(), &backends(registry))
+    build(Some(path.to_owned()), &text, false, &Flags::default(), &Known::only(backends(registry)))
 }
 
 fn backends(registry: &Registry) -> Backends {
-    let backend = |plugin: &std::sync::Arc<crate::plugin::Plugin>| {
-        let manifest = plugin.manifest().clone();
-        (manifest.id.clone(), Backend { manifest, plugin: Some(plugin.clone()) })
+    let loaded = |id: &str, manifest: &Arc<Manifest>| {
+        registry.get(id).filter(|plugin| Arc::ptr_eq(plugin.manifest(), manifest)).cloned()
     };
-    registry.iter().map(backend).collect()
+    let manifests = registry.manifests().into_iter();
+    manifests.map(|(id, manifest)| (id.clone(), Backend { plugin: loaded(&id, &manifest), manifest })).collect()
 }
 
-fn load_with(flags: &Flags, backends: &Backends) -> Result<Config, ConfigError> {
+fn load_with(flags: &Flags, backends: &Known<'_>) -> Result<Config, ConfigError> {
     let path = places(flags).config;
     match read_file(&path) {
         Ok(text) => build(Some(path), &text, true, flags, backends),
@@ -128,7 +144,7 @@ fn build(
     text: &str,
     env: bool,
     flags: &Flags,
-    backends: &Backends,
+    backends: &Known<'_>,
 ) -> Result<Config, ConfigError> {
     let (root, origins) = match tree::read(text, env, flags) {
         Ok(read) => read,
@@ -143,7 +159,7 @@ fn build(
 }
 
 /// Reads the whole tree; with a problem noted, what it gives is not used.
-fn config(root: &Table, file: Option<PathBuf>, backends: &Backends, problems: &Problems) -> Config {
+fn config(root: &Table, file: Option<PathBuf>, known: &Known<'_>, problems: &Problems) -> Config {
     keys::check(root, &keys::ROOT, problems);
     let top = Layers::new(vec![root], problems);
     let listen = listen(&top.sub("api"));
@@ -171,7 +187,7 @@ fn config(root: &Table, file: Option<PathBuf>, backends: &Backends, problems: &P
     }
 
     let folder = file.as_deref().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
-    let reader = Reader { defaults, tags, backends, folder, listen, problems, seen: Default::default() };
+    let reader = Reader { defaults, tags, known, folder, listen, problems, seen: Default::default() };
     let entries: &[tree::Node] = match root.get("target").map(|n| (n, &n.item)) {
         None => &[],
         Some((_, Item::List(entries))) => entries,

@@ -51,6 +51,8 @@ pub struct Target {
     pub heal: HealSettings,
     /// The plugin's own settings, checked against its manifest, defaults filled in.
     pub settings: Map<String, Value>,
+    /// The same as they are written: another plugin of this id may have another schema.
+    pub written: Map<String, Value>,
     pub auth: Option<Auth>,
     /// Found by discovery, not in the file: observed only.
     pub found: bool,

@@ -13,7 +13,7 @@ use super::{
     schema,
     tree::{Item, Node, Path, Table},
 };
-use crate::plugin::{Plugin, refusal};
+use crate::plugin::{Plugin, Registry, refusal};
 
 /// The plugins that are there, by id.
 pub type Backends = BTreeMap<String, Backend>;
@@ -24,6 +24,21 @@ pub struct Backend {
     pub manifest: Arc<Manifest>,
     /// `None`: its manifest alone says what its settings are.
     pub plugin: Option<Arc<Plugin>>,
+}
+
+/// What a configuration is read against.
+pub struct Known<'a> {
+    pub backends: Backends,
+    /// Where the monitor is to run: a backend whose plugin is not there is then no mistake, if it is no slip of the
+    /// pen, for the plugin may come. `None`: only a check.
+    pub later: Option<&'a Registry>,
+}
+
+impl Known<'_> {
+    /// These alone: any other backend is a mistake.
+    pub fn only(backends: Backends) -> Known<'static> {
+        Known { backends, later: None }
+    }
 }
 
 const MS: Duration = Duration::from_millis(1);
@@ -59,7 +74,7 @@ pub fn common(layers: &Layers<'_>) -> Defaults {
 pub struct Reader<'a> {
     pub defaults: Option<&'a Table>,
     pub tags: BTreeMap<&'a str, &'a Table>,
-    pub backends: &'a Backends,
+    pub known: &'a Known<'a>,
     /// The folder that relative paths of the file start from.
     pub folder: PathBuf,
     /// Where the monitor itself listens.
@@ -96,21 +111,25 @@ impl Reader<'_> {
         let models = own.texts("models").unwrap_or_default();
         let enabled = own.flag("enabled").unwrap_or(true);
 
-        let manifest = manifest?;
-        let settings_path: Path = node.path.iter().cloned().chain(["settings".to_owned()]).collect();
         let settings = own.sub("settings").tables.first().copied();
+        let written = settings.into_iter().flatten().map(|(key, node)| (key.clone(), node.to_json())).collect();
+        let settings_path: Path = node.path.iter().cloned().chain(["settings".to_owned()]).collect();
         let before = self.problems.len();
-        let fitted = schema::fit(manifest.settings.as_ref(), settings, &settings_path, &manifest.id, self.problems);
+        let fit = |manifest: &Manifest| {
+            schema::fit(manifest.settings.as_ref(), settings, &settings_path, &manifest.id, self.problems)
+        };
+        // Without a manifest they are checked when the plugin comes.
+        let fitted = manifest.map(fit).unwrap_or_default();
         // What does not fit the schema has been told: the plugin would say the same again.
         if let Some(plugin) =
             backend.and_then(|backend| backend.plugin.as_deref()).filter(|_| self.problems.len() == before)
             && let Some(words) = refusal(plugin, &fitted)
         {
-            self.problems.push(refused(&words, settings, &settings_path, &manifest.id));
+            self.problems.push(refused(&words, settings, &settings_path, &plugin.manifest().id));
         }
         Some(Target {
             name: name?,
-            backend: manifest.id.clone(),
+            backend: self.may_come(&own)?,
             url: url?,
             enabled,
             tags,
@@ -123,6 +142,7 @@ impl Reader<'_> {
             inference,
             heal: common.heal,
             settings: fitted,
+            written,
             auth,
             found: false,
         })
@@ -193,9 +213,9 @@ impl Reader<'_> {
 
     fn backend(&self, own: &Layers<'_>) -> Option<&Backend> {
         let id = own.text("backend")?;
-        let found = self.backends.get(id);
-        if found.is_none() {
-            let ids: Vec<&str> = self.backends.keys().map(String::as_str).collect();
+        let found = self.known.backends.get(id);
+        if found.is_none() && self.may_come(own).is_none() {
+            let ids: Vec<&str> = self.known.backends.keys().map(String::as_str).collect();
             let mut problem =
                 Problem::value(own.find("backend")?, format!("there is no plugin for the backend {id:?}"));
             if let Some(near) = keys::nearest(id, ids.iter().copied()) {
@@ -204,6 +224,17 @@ impl Reader<'_> {
             self.problems.push(problem.help(format!("plugins: {}", ids.join(", "))));
         }
         found
+    }
+
+    /// The backend's id, where its plugin is there or may still come.
+    fn may_come(&self, own: &Layers<'_>) -> Option<String> {
+        let id = own.text("backend")?;
+        let ids = self.known.backends.keys().map(String::as_str);
+        let is_there = self.known.backends.contains_key(id);
+        let may_come = self.known.later.is_some_and(|registry| {
+            registry.remembers(id) || (crate::plugin::is_id(id) && keys::nearest(id, ids).is_none())
+        });
+        (is_there || may_come).then(|| id.to_owned())
     }
 
     fn process(&self, layers: &Layers<'_>, url: Option<&Url>) -> ProcessConfig {

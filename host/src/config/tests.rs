@@ -34,7 +34,7 @@ fn some_backends() -> Backends {
 }
 
 fn read(text: &str) -> Result<Config, ConfigError> {
-    build(Some("config.toml".into()), text, false, &Flags::default(), &some_backends())
+    build(Some("config.toml".into()), text, false, &Flags::default(), &Known::only(some_backends()))
 }
 
 /// What is said of a text with mistakes.
@@ -253,7 +253,8 @@ fn a_policys_own_settings_are_checked_against_its_declaration() {
     let fit = |text: &str| {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        let mut config = build(Some(file.path().to_owned()), text, false, &Flags::default(), &some_backends()).unwrap();
+        let mut config =
+            build(Some(file.path().to_owned()), text, false, &Flags::default(), &Known::only(some_backends())).unwrap();
         match fit_policy_settings(&mut config, &declared) {
             Ok(()) => Ok(config),
             Err(error) => Err(error.to_string()),
@@ -289,7 +290,7 @@ fn durations_read_back() {
 #[test]
 fn a_named_file_must_be_there() {
     let flags = Flags { config: Some("/nowhere/config.toml".into()), ..Flags::default() };
-    let error = load_with(&flags, &some_backends()).unwrap_err().to_string();
+    let error = load_with(&flags, &Known::only(some_backends())).unwrap_err().to_string();
     assert!(error.contains("/nowhere/config.toml") && error.contains("--config"), "{error}");
 }
 
@@ -313,7 +314,7 @@ fn in_child(test: &str, env: &[(&str, &str)]) -> Option<String> {
 fn from_environment(listen: Option<&str>) -> Result<Config, ConfigError> {
     let flags = Flags { listen: listen.map(str::to_owned), ..Flags::default() };
     let text = "[api]\nlisten = \"127.0.0.1:1\"\n[defaults.heal]\ngrace = \"1s\"\nattempts = 1\n";
-    build(Some("config.toml".into()), text, true, &flags, &some_backends())
+    build(Some("config.toml".into()), text, true, &flags, &Known::only(some_backends()))
 }
 
 #[test]
@@ -428,7 +429,7 @@ fn the_configuration_of_the_readme_is_good() {
 fn said_of_custom(settings: &str) -> String {
     let text = format!("[[target]]\nname = \"c\"\nbackend = \"custom\"\nurl = \"http://127.0.0.1:1\"\n{settings}");
     let registry = crate::plugin::Registry::bundled();
-    match build(Some("config.toml".into()), &text, false, &Flags::default(), &backends(&registry)) {
+    match build(Some("config.toml".into()), &text, false, &Flags::default(), &Known::only(backends(&registry))) {
         Ok(_) => "good".into(),
         Err(error) => error.to_string(),
     }

@@ -74,6 +74,31 @@ impl Node {
     }
 }
 
+/// A JSON object as a table at this path; `null` is as if it was not there, as TOML has none.
+pub fn of_json(object: &serde_json::Map<String, serde_json::Value>, path: &Path) -> Table {
+    let node = |key: String, value: &serde_json::Value| {
+        let path: Path = path.iter().cloned().chain([key.clone()]).collect();
+        Some((key, Node { item: item(value, &path)?, path }))
+    };
+    object.iter().filter_map(|(key, value)| node(key.clone(), value)).collect()
+}
+
+fn item(value: &serde_json::Value, path: &Path) -> Option<Item> {
+    use serde_json::Value;
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(b) => Item::Bool(*b),
+        Value::Number(n) => n.as_i64().map_or_else(|| Item::Real(n.as_f64().unwrap_or(f64::NAN)), Item::Whole),
+        Value::String(s) => Item::Text(s.clone()),
+        Value::Object(object) => Item::Table(of_json(object, path)),
+        Value::Array(entries) => {
+            let at = |i: usize| -> Path { path.iter().cloned().chain([i.to_string()]).collect() };
+            let node = |(i, value)| Some(Node { item: item(value, &at(i))?, path: at(i) });
+            Item::List(entries.iter().enumerate().filter_map(node).collect())
+        }
+    })
+}
+
 /// Where a value stands in the file, in bytes.
 #[derive(Debug, Clone)]
 pub struct Span {

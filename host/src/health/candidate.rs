@@ -86,7 +86,8 @@ fn port_conflict(health: &Health, look: &Look, _: &Movement) -> Option<Candidate
     };
     // A stranger that holds the port and does not answer as this backend. Where many programs speak the protocol and no
     // command says which one it should be, its file proves nothing: what it answers is judged.
-    let answers = matches!(look.said(Depth::Liveness), Said::Ok(_));
+    // What a plugin failed to ask says nothing of who holds the port.
+    let answers = !matches!(look.said(Depth::Liveness), Said::Failed(_));
     let any_program = facts.any_identity && !facts.has_command;
     let stranger = held.filter(|_| !answers && !any_program);
     if foreign.is_none() && other.is_none() && stranger.is_none() {

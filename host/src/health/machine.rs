@@ -172,6 +172,11 @@ impl Health {
         }
     }
 
+    /// The target's plugin is another: what was seen of the target stays known.
+    pub fn set_facts(&mut self, facts: Facts) {
+        self.facts = facts;
+    }
+
     pub fn facts(&self) -> &Facts {
         &self.facts
     }

@@ -38,6 +38,20 @@ pub enum SessionEnd {
     Cancelled,
 }
 
+impl SessionEnd {
+    /// Why there is no report, in words; `None`: there is one.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            SessionEnd::Report => None,
+            SessionEnd::PluginError(e) => Some(format!("it failed: {e}")),
+            SessionEnd::ProtocolError(e) => Some(format!("it spoke out of protocol: {e}")),
+            SessionEnd::Crashed(e) => Some(format!("it crashed: {e}")),
+            SessionEnd::Overrun(e) => Some(format!("it overran: {e}")),
+            SessionEnd::Cancelled => Some("it was cancelled".to_owned()),
+        }
+    }
+}
+
 /// One request of a session, as the host measured it and (where it had a status) as the plugin judged it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestRecord {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::view::{Snapshot, TargetView};
+use crate::plugin::PluginsView;
 
 /// What is true of the monitor itself.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,7 @@ pub struct Own {
     pub check_interval: f64,
     /// Troubles by what they concern: `journal`, `policy NAME`, …
     pub troubles: BTreeMap<String, String>,
+    pub plugins: PluginsView,
 }
 
 #[derive(Debug)]
@@ -118,6 +120,7 @@ fn compose(parts: &Parts) -> Snapshot {
         config_file: own.config_file.clone(),
         config_path: own.config_path.clone(),
         looked_at: own.looked_at.clone(),
+        plugins: own.plugins.clone(),
         troubles: own.troubles.values().cloned().collect(),
         monitoring_active: own.monitoring_active,
         debug_mode: own.debug_mode,

@@ -12,7 +12,7 @@ use super::board::Board;
 use crate::{
     config::model::Config,
     journal::Journal,
-    plugin::Registry,
+    plugin::Catalogue,
     policy::{PolicySources, PolicyStore},
     probe::http::Driver,
     time::Clock,
@@ -55,7 +55,7 @@ impl Control {
 pub struct Core {
     pub clock: Arc<dyn Clock>,
     pub config: Config,
-    pub registry: Arc<Registry>,
+    pub plugins: Arc<Catalogue>,
     pub driver: Driver,
     pub journal: Arc<Journal>,
     pub policies: PolicyStore,

@@ -21,7 +21,7 @@ impl Monitor {
         let core = self.core();
         let mut skip = self.known_addresses();
         skip.push(core.listen);
-        let discovery = discover(&core.driver, &core.registry, &skip).await;
+        let discovery = discover(&core.driver, &core.plugins.registry(), &skip).await;
         let looked_at = discovery.looked.iter().map(|l| l.address.to_string()).collect();
         core.board.own(|own| own.looked_at = looked_at);
         for found in &discovery.found {
@@ -68,7 +68,8 @@ impl Monitor {
         let snapshot = core.board.snapshot();
         let name = found.name(|name| snapshot.targets.iter().any(|t| t.name == name));
         let defaults = &core.config.defaults;
-        let plugin = core.registry.get(&identity.backend)?;
+        let registry = core.plugins.registry();
+        let plugin = registry.get(&identity.backend)?;
         Some(Target {
             name,
             backend: identity.backend.clone(),
@@ -84,6 +85,7 @@ impl Monitor {
             inference: None,
             heal: defaults.heal.clone(),
             settings: crate::config::default_settings(plugin.manifest()),
+            written: Default::default(),
             auth: None,
             found: true,
         })

@@ -137,6 +137,10 @@ impl TargetTask {
         if !self.is_watched() {
             return Some(Got::Withdrawn(self.control.borrow().why_not().into()));
         }
+        // Without a plugin nothing is seen, and nothing is done unseen.
+        if let Some(absent) = self.lacks_plugin() {
+            return Some(Got::Withdrawn(absent.to_string()));
+        }
         Some(match wants {
             Wants::End => return None,
             Wants::Enter(class) => self.enter(heal, class),
@@ -257,7 +261,7 @@ impl TargetTask {
         if call.spec().rung > Rung::Look {
             tracing::warn!(target: "recovery", "{}: {} ({})", self.config.name, call.sentence(), call.line);
         }
-        let registry = self.core.registry.clone();
+        let registry = self.core.plugins.registry();
         let mut ground = Ground {
             target: &self.config,
             plugin: &plugin,

@@ -12,7 +12,7 @@ use super::target::TargetTask;
 use crate::{
     health::{
         look::{Look, Said},
-        machine::{Again, Verdict},
+        machine::Verdict,
         observation::{Identity, Observation, SessionEnd},
         signals::{PortHolder, Signals, TreeProcess},
     },
@@ -67,7 +67,10 @@ pub(super) struct Known {
 impl TargetTask {
     /// One look, judged.
     pub(super) async fn look(&mut self, wish: Wish) -> Verdict {
-        let Some(plugin) = self.plugin.clone() else { return self.without_plugin() };
+        let plugin = match self.take_plugin() {
+            Ok(plugin) => plugin,
+            Err(lacking) => return self.without_plugin(lacking),
+        };
         let _turn = self.core.looks.clone().acquire_owned().await.ok();
         let seen = self.watch.refresh(wish.port || self.trouble);
         self.remember_processes(&seen.new);
@@ -129,20 +132,6 @@ impl TargetTask {
         self.trouble = !verdict.is_sound();
         self.remember(&look, &verdict, alive);
         self.arm_exit_events();
-        self.verdict = Some(verdict.clone());
-        verdict
-    }
-
-    fn without_plugin(&mut self) -> Verdict {
-        let verdict = Verdict {
-            state: crate::health::state::State::Unknown,
-            why: format!("there is no plugin named {}", self.config.backend),
-            fault: None,
-            suspect: None,
-            again: Again::AtInterval,
-            moving: None,
-            in_flight: false,
-        };
         self.verdict = Some(verdict.clone());
         verdict
     }
@@ -213,7 +202,7 @@ impl TargetTask {
 
     /// Who answers here, by the rules of all plugins.
     async fn identify(&mut self) -> Option<Identity> {
-        let identification = identify(&self.client, &self.core.registry).await;
+        let identification = identify(&self.client, &self.core.plugins.registry()).await;
         let ours = identification.candidates.iter().find(|c| c.backend == self.config.backend).cloned();
         let winner = identification.winner?;
         // At the same confidence it is what it is configured as.

@@ -7,6 +7,7 @@ pub mod handle;
 mod heal;
 mod incident_view;
 mod look;
+mod plugins;
 mod publish;
 mod resume;
 mod target;
@@ -45,7 +46,7 @@ use crate::{
         Journal,
         record::{Ended, IncidentId, Record},
     },
-    plugin::Registry,
+    plugin::{Catalogue, Keeper},
     policy::PolicyStore,
     probe::{http::Driver, schedule::Schedule},
     time::Clock,
@@ -58,7 +59,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub config: Config,
-    pub registry: Arc<Registry>,
+    pub plugins: Arc<Catalogue>,
+    /// Keeps the catalogue as the plugin folder is; `None`: bundled plugins alone.
+    pub keeper: Option<Keeper>,
     pub journal: Arc<Journal>,
     pub policies: PolicyStore,
     pub switches: Switches,
@@ -79,7 +82,8 @@ pub struct Monitor {
 impl Monitor {
     /// Begins to watch all configured targets.
     pub async fn start(parts: Parts) -> Result<Arc<Monitor>, crate::probe::http::DriverError> {
-        let Parts { clock, config, registry, journal, policies, switches, data_dir, config_path, listen } = parts;
+        let Parts { clock, config, plugins, keeper, journal, policies, switches, data_dir, config_path, listen } =
+            parts;
         let switched = switches.get();
         let control = Control {
             monitoring: !switched.monitoring_stopped,
@@ -97,12 +101,16 @@ impl Monitor {
             monitoring_active: control.monitoring,
             debug_mode: control.debug,
             check_interval: config.defaults.check_interval.as_secs_f64(),
-            troubles: switches.notice().map(|n| ("switches".to_owned(), n.to_owned())).into_iter().collect(),
+            troubles: [("switches", switches.notice()), ("plugins", plugins.notice())]
+                .into_iter()
+                .filter_map(|(what, notice)| Some((what.to_owned(), notice?.to_owned())))
+                .collect(),
+            plugins: Default::default(),
         });
         let targets = config.targets.clone();
         let core = Arc::new(Core {
             clock,
-            registry,
+            plugins,
             driver: Driver::new()?,
             journal,
             policies,
@@ -130,7 +138,13 @@ impl Monitor {
             monitor.add(target, first).await;
         }
         let housekeeper = monitor.clone();
-        monitor.tasks.lock().await.spawn(async move { housekeeper.keep_house().await });
+        let mut tasks = monitor.tasks.lock().await;
+        tasks.spawn(async move { housekeeper.keep_house().await });
+        tasks.spawn(plugins::keep_on_view(monitor.core.clone()));
+        if let Some(keeper) = keeper {
+            tasks.spawn(plugins::keep(keeper, monitor.core.control.subscribe()));
+        }
+        drop(tasks);
         Ok(monitor)
     }
 

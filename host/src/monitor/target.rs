@@ -17,13 +17,13 @@ use crate::{
     config::model::Target,
     health::{
         fault::{Fault, FaultClass},
-        machine::{Again, ExitSeen, Facts, Health, Verdict},
+        machine::{Again, ExitSeen, Health, Verdict},
         signals::{Owner, ProcessId},
         state::State,
     },
     incident::{budget::Budget, life::Incident},
     journal::record::{IncidentId, NonDecision},
-    plugin::Plugin,
+    plugin::{Absent, Plugin},
     probe::{http::TargetClient, schedule::Schedule},
     process::{
         self,
@@ -45,7 +45,14 @@ pub(super) type ExitEvent = (ProcessId, Role, process::Exit);
 pub(super) struct TargetTask {
     pub core: Arc<Core>,
     pub config: Target,
+    /// The one of the last look that had one: what it said of itself stays on view.
     pub plugin: Option<Arc<Plugin>>,
+    /// Why the last look had none.
+    pub lacked: Option<Absent>,
+    /// Why the target's settings do not fit the plugin.
+    pub unfit: Option<String>,
+    /// Counts up as plugins come, change and go.
+    pub plugins: watch::Receiver<u64>,
     pub client: TargetClient,
     pub health: Health,
     pub watch: Watch,
@@ -80,6 +87,8 @@ enum Woke {
     Exit(ProcessId, Role, process::Exit),
     Asked(Message),
     Switched,
+    /// Plugins came, changed or went.
+    Plugins,
     Nobody,
 }
 
@@ -90,21 +99,10 @@ impl TargetTask {
         inbox: mpsc::Receiver<Message>,
         addresses: Vec<std::net::SocketAddr>,
     ) -> TargetTask {
-        let plugin = core.registry.get(&config.backend).cloned();
+        let plugin = core.plugins.registry().get(&config.backend).cloned();
         let client = core.driver.target(&config.url, config.auth.clone());
         let spec = plugin.as_ref().map(|p| p.manifest().process.clone()).unwrap_or_default();
-        let rival = plugin.as_ref().is_some_and(|p| process::enabled_rival(&p.manifest().rivals).is_some());
-        let facts = Facts {
-            backend: config.backend.clone(),
-            remote: addresses.is_empty(),
-            has_command: config.process.command.as_ref().is_some_and(|c| !c.is_empty()),
-            // At boot a rival may only be slower: it is waited for (faults.md, rule 5).
-            autostart: config.process.autostart && !rival,
-            any_identity: matches!(config.backend.as_str(), "openai" | "custom"),
-            lost_engine: spec.lost_engine,
-            stall_after: config.stall_after,
-            models: config.models.clone(),
-        };
+        let facts = super::plugins::facts(&config, plugin.as_deref(), addresses.is_empty());
         let ready_before = core.journal.ready_before(&config.name);
         let roles = spec.clone();
         let mut watch = Watch::new(Wanted { addresses, command: config.process.command.clone(), spec });
@@ -125,13 +123,17 @@ impl TargetTask {
         let since = core.clock.now().wall - jiff::SignedDuration::try_from(window).unwrap_or_default();
         let budget = Budget::from_spent(core.journal.spent_since(&config.name, since));
         let last_incident = core.journal.incidents(Some(&config.name), 1).ok().and_then(|rows| Some(rows.first()?.id));
-        let control = core.control.subscribe();
+        let (control, plugins) = (core.control.subscribe(), core.plugins.changes());
         let seed = config.name.bytes().fold(0_u64, |hash, b| hash.wrapping_mul(31).wrapping_add(u64::from(b)));
         let schedule = Schedule::new(config.check_interval, seed);
         TargetTask {
             core,
             config,
-            plugin,
+            // Taken at the first look, with all that rests on it.
+            plugin: None,
+            lacked: None,
+            unfit: None,
+            plugins,
             client,
             health: Health::new(facts, ready_before),
             watch,
@@ -159,6 +161,7 @@ impl TargetTask {
     /// Runs until the monitor ends. `first`: staggered, so that not all targets are asked at once.
     pub async fn run(mut self, first: Duration) {
         self.publish();
+        self.await_plugin().await;
         if self.is_watched() {
             self.take_up().await;
         } else {
@@ -181,7 +184,8 @@ impl TargetTask {
                     self.publish();
                     continue;
                 }
-                Woke::Due => {}
+                Woke::Plugins if !self.plugin_changed() => continue,
+                Woke::Due | Woke::Plugins => {}
                 Woke::Exit(id, role, exit) => self.note_exit(id, role, exit),
                 Woke::Asked(Message::Heal { force, reply }) => {
                     self.person_heals(force, reply).await;
@@ -255,6 +259,7 @@ impl TargetTask {
             Some(Ok((id, role, exit))) = self.exits.join_next(), if !self.exits.is_empty() => Woke::Exit(id, role, exit),
             message = self.inbox.recv() => message.map_or(Woke::Nobody, Woke::Asked),
             () = tokio::time::sleep(due.saturating_sub(now)) => Woke::Due,
+            changed = self.plugins.changed() => if changed.is_ok() { Woke::Plugins } else { Woke::Nobody },
         }
     }
 
@@ -295,6 +300,11 @@ impl TargetTask {
             return Some(Infer { model: model.or(stalled), scheduled: false });
         }
         let every = self.config.inference.as_ref().and_then(|i| i.every)?;
+        // The configuration refuses it; a plugin that came later is held to the same.
+        let probe = self.plugin.as_ref().and_then(|p| p.manifest().probes.get(&Depth::Inference));
+        if probe.is_some_and(|probe| probe.side_effect.is_some()) {
+            return None;
+        }
         let now = self.core.clock.now().mono;
         if self.last_inference.is_some_and(|last| now.saturating_sub(last) < every) {
             return None;

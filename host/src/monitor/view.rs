@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     health::{fault::Fault, signals::Owner, state::State},
     journal::record::IncidentId,
+    plugin::PluginsView,
 };
 
 /// Everything at one moment.
@@ -27,6 +28,9 @@ pub struct Snapshot {
     pub looked_at: Vec<String>,
     /// A problem of the monitor itself that a person should know: a journal that cannot be written, a broken policy.
     pub troubles: Vec<String>,
+    /// The plugins, and the files of the plugin folder that are none.
+    #[serde(default)]
+    pub plugins: PluginsView,
     pub monitoring_active: bool,
     pub debug_mode: bool,
     /// Seconds, `[defaults] check_interval`.

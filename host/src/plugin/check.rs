@@ -97,10 +97,7 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     if manifest.abi != AIM_ABI {
         return Err(ManifestError::OtherAbi { found: manifest.abi });
     }
-    let mut letters = manifest.id.bytes();
-    if !letters.next().is_some_and(|b| b.is_ascii_lowercase())
-        || !letters.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
+    if !is_id(&manifest.id) {
         return Err(ManifestError::BadId(manifest.id.clone()));
     }
     if !manifest.probes.contains_key(&Depth::Liveness) {
@@ -135,6 +132,13 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
         }
     }
     Ok(())
+}
+
+/// May a plugin have this id?
+pub fn is_id(id: &str) -> bool {
+    let mut letters = id.bytes();
+    letters.next().is_some_and(|b| b.is_ascii_lowercase())
+        && letters.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// The minor of a contract of our major. A later one than ours is taken, too: within a major the contract only grows,

@@ -1,21 +1,48 @@
 //! Finding, checking and loading plugins. A plugin is a C table; nothing else of the host touches it.
 
+mod absent;
+mod catalogue;
 mod check;
+mod ended;
+pub mod folder;
+mod grants;
+mod keeper;
 mod load;
+mod loader;
+mod refusal;
+mod registry;
 mod session;
 mod settings;
+mod standing;
+mod store;
 mod table;
+mod view;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use ai_monitor_plugin_api::{manifest::Manifest, table::AimPlugin};
 
 pub use self::{
-    check::ManifestError,
+    absent::Absent,
+    catalogue::{Catalogue, ManageError},
+    check::{ManifestError, is_id},
+    ended::{Ended, Listener},
+    grants::{Asks, Grants},
+    keeper::{Keeper, Loader, Loading},
     load::{LoadError, load_library},
+    loader::Libraries,
+    refusal::{Problem, Refusal},
+    registry::Registry,
     session::{PluginSession, StepError},
     settings::refusal,
+    standing::{Failure, Held, Standing},
+    store::{Kept, NotKept, Quarantine, Store},
     table::TableError,
+    view::{FileView, PluginState, PluginView, PluginsView, Source},
 };
 
 /// A plugin whose table and manifest have been checked.
@@ -23,6 +50,9 @@ pub struct Plugin {
     manifest: Arc<Manifest>,
     origin: Origin,
     backing: Backing,
+    listener: OnceLock<Listener>,
+    /// The file that it was opened from must be there as long as it is used.
+    _copy: Option<folder::PrivateCopy>,
 }
 
 /// Where a plugin came from.
@@ -54,7 +84,13 @@ impl Plugin {
         // SAFETY: the caller's promise.
         let table = unsafe { table::Table::checked(table)? };
         let manifest = check::parse(&table.manifest()?)?;
-        Ok(Plugin { manifest: Arc::new(manifest), origin: Origin::Bundled, backing: Backing::InProcess(table) })
+        Ok(Plugin {
+            manifest: Arc::new(manifest),
+            origin: Origin::Bundled,
+            backing: Backing::InProcess(table),
+            listener: OnceLock::new(),
+            _copy: None,
+        })
     }
 
     pub fn manifest(&self) -> &Arc<Manifest> {
@@ -71,52 +107,35 @@ impl Plugin {
             Backing::InProcess(table) => PluginSession::in_process(table),
         }
     }
+
+    /// From now on `listener` is told how each of its sessions ended. Only the first one is.
+    pub fn listen(&self, listener: Listener) {
+        let _ = self.listener.set(listener);
+    }
+
+    /// A session of it ended.
+    pub fn ended(&self, ended: &Ended<'_>) {
+        if let Some(listener) = self.listener.get() {
+            listener(ended);
+        }
+    }
+
+    /// One whose manifest is this; its sessions are a bundled plugin's.
+    #[cfg(test)]
+    pub(crate) fn of_test(manifest: Manifest) -> Plugin {
+        let plugin = Plugin::from_table(&ai_monitor_ollama::PLUGIN).unwrap();
+        Plugin { manifest: Arc::new(manifest), ..plugin }
+    }
+
+    fn holding(mut self, copy: folder::PrivateCopy) -> Plugin {
+        self._copy = Some(copy);
+        self
+    }
 }
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin").field("id", &self.manifest.id).field("version", &self.manifest.version).finish()
-    }
-}
-
-/// All plugins by id.
-#[derive(Debug, Clone, Default)]
-pub struct Registry {
-    plugins: BTreeMap<String, Arc<Plugin>>,
-}
-
-impl Registry {
-    /// The bundled plugins, through their tables. One that does not pass the checks is left out, with an error in
-    /// the log: a mistake of ours must not take the others down.
-    pub fn bundled() -> Registry {
-        let mut registry = Registry::default();
-        for table in [
-            &ai_monitor_custom::PLUGIN,
-            &ai_monitor_lm_studio::PLUGIN,
-            &ai_monitor_localai::PLUGIN,
-            &ai_monitor_ollama::PLUGIN,
-            &ai_monitor_openai::PLUGIN,
-        ] {
-            match Plugin::from_table(table) {
-                Ok(plugin) => drop(registry.insert(plugin)),
-                Err(error) => tracing::error!(%error, "a bundled plugin is left out"),
-            }
-        }
-        registry
-    }
-
-    /// Adds a plugin, or replaces the one of the same id and gives it back. Sessions under way stay with the old one.
-    pub fn insert(&mut self, plugin: Plugin) -> Option<Arc<Plugin>> {
-        self.plugins.insert(plugin.manifest.id.clone(), Arc::new(plugin))
-    }
-
-    pub fn get(&self, id: &str) -> Option<&Arc<Plugin>> {
-        self.plugins.get(id)
-    }
-
-    /// By id, in alphabetical order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Plugin>> {
-        self.plugins.values()
     }
 }
 

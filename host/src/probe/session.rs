@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::http::{TargetClient, millis};
 use crate::{
     health::observation::{Observation, RequestRecord, SessionEnd},
-    plugin::{Plugin, PluginSession, StepError},
+    plugin::{Ended, Plugin, PluginSession, StepError},
 };
 
 mod grant;
@@ -117,10 +117,12 @@ impl TargetClient {
                 self.run(plugin.session().await, plan).await.into_probe()
             }
         };
+        let took = begun.elapsed();
+        self.tell(plugin, ask.depth.as_str(), took, &end);
         Observation {
             depth: ask.depth,
             at,
-            took: begun.elapsed(),
+            took,
             plugin: manifest.id.clone(),
             plugin_version: manifest.version.clone(),
             end,
@@ -140,7 +142,7 @@ impl TargetClient {
                 (end, None, Vec::new(), None)
             }
             Some(spec) => {
-                let kind = SessionKind::Repair { repair: ask.repair, args: ask.args };
+                let kind = SessionKind::Repair { repair: ask.repair.clone(), args: ask.args };
                 let deadline = ask.deadline.min(LONGEST_REPAIR);
                 let plan = Plan {
                     of: None,
@@ -153,7 +155,16 @@ impl TargetClient {
                 self.run(plugin.session().await, plan).await.into_repair()
             }
         };
-        RepairRun { at, took: begun.elapsed(), end, report, requests, reached }
+        let took = begun.elapsed();
+        self.tell(plugin, &format!("repair {}", ask.repair), took, &end);
+        RepairRun { at, took, end, report, requests, reached }
+    }
+
+    /// Tells who keeps the plugin's standing how a session of it ended.
+    fn tell(&self, plugin: &Plugin, session: &str, took: Duration, end: &SessionEnd) {
+        if *end != SessionEnd::Cancelled {
+            plugin.ended(&Ended { target: self.url().as_str(), session, took, failure: end.failure() });
+        }
     }
 
     /// Runs a session to its end, or to its cancellation.

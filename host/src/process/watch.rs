@@ -85,6 +85,11 @@ impl Watch {
         }
     }
 
+    /// From now on the tree is judged by this: the target's plugin is another.
+    pub fn set_spec(&mut self, spec: ProcessSpec) {
+        self.wanted.spec = spec;
+    }
+
     pub fn is_remote(&self) -> bool {
         self.wanted.addresses.is_empty()
     }

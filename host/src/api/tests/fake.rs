@@ -80,6 +80,7 @@ pub fn snapshot(targets: Vec<TargetView>) -> Snapshot {
         config_file: Some("/config.toml".into()),
         config_path: "/config.toml".into(),
         looked_at: Vec::new(),
+        plugins: Default::default(),
         troubles: Vec::new(),
         monitoring_active: true,
         debug_mode: false,

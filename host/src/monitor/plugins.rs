@@ -1,0 +1,158 @@
+//! A target and its plugin: which one it is looked at with now, and what changes with it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{
+    core::{Control, Core},
+    target::TargetTask,
+};
+use crate::{
+    config,
+    health::machine::{Again, Facts, Verdict},
+    plugin::{Absent, Keeper, Plugin},
+    process,
+};
+
+impl TargetTask {
+    /// The plugin for the next look; what rests on its manifest is renewed where it is another than before.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub(super) fn take_plugin(&mut self) -> Result<Arc<Plugin>, Lacking> {
+        let taken = self.core.plugins.take(&self.config.backend, self.client.url().as_str());
+        self.lacked = taken.as_ref().err().cloned();
+        let plugin = taken.map_err(Lacking::Absent)?;
+        if self.plugin.as_ref().is_some_and(|before| Arc::ptr_eq(before, &plugin)) {
+            return match &self.unfit {
+                None => Ok(plugin),
+                Some(why) => Err(Lacking::Settings(why.clone())),
+            };
+        }
+        let manifest = plugin.manifest();
+        self.unfit = match config::fit_settings(manifest, &self.config.written) {
+            Ok(settings) => {
+                self.config.settings = settings;
+                None
+            }
+            Err(why) => {
+                Some(format!("[target.settings] do not fit the plugin {} {}: {why}", manifest.id, manifest.version))
+            }
+        };
+        self.watch.set_spec(manifest.process.clone());
+        self.health.set_facts(facts(&self.config, Some(&plugin), self.watch.is_remote()));
+        // Its rules may tell another flavour.
+        self.known.identity = None;
+        self.plugin = Some(plugin.clone());
+        match &self.unfit {
+            None => Ok(plugin),
+            Some(why) => Err(Lacking::Settings(why.clone())),
+        }
+    }
+
+    /// Why there is no plugin, if that is not only for a moment.
+    pub(super) fn lacks_plugin(&self) -> Option<Absent> {
+        let taken = self.core.plugins.take(&self.config.backend, self.client.url().as_str());
+        taken.err().filter(|absent| !absent.is_passing())
+    }
+
+    /// Would the next look be through another plugin than the last, or through one at last, or through none?
+    pub(super) fn plugin_changed(&self) -> bool {
+        match (self.core.plugins.take(&self.config.backend, self.client.url().as_str()), &self.lacked) {
+            (Ok(now), None) => !self.plugin.as_ref().is_some_and(|before| Arc::ptr_eq(before, &now)),
+            (Ok(_), Some(_)) => true,
+            // Another target's session failed: it is noticed at the next look.
+            (Err(absent), None) => !absent.is_passing(),
+            (Err(now), Some(before)) => std::mem::discriminant(&now) != std::mem::discriminant(before),
+        }
+    }
+
+    /// At the start: a plugin that is about to be loaded is waited for, so that a heal that was cut short is not given
+    /// up for the lack of it. The loading has a bound of its own.
+    pub(super) async fn await_plugin(&mut self) {
+        let mut control = self.control.clone();
+        loop {
+            self.plugins.mark_unchanged();
+            let taken = self.core.plugins.take(&self.config.backend, self.client.url().as_str());
+            if !matches!(taken, Err(Absent::Loading { .. })) {
+                return;
+            }
+            tokio::select! {
+                changed = self.plugins.changed() => if changed.is_err() { return },
+                _ = control.wait_for(|c| c.shutting_down) => return,
+            }
+        }
+    }
+
+    /// Nothing can be inspected: unknown, with the reason, and never down.
+    pub(super) fn without_plugin(&mut self, lacking: Lacking) -> Verdict {
+        let (why, again) = match lacking {
+            Lacking::Absent(absent) => (absent.to_string(), absent.again()),
+            Lacking::Settings(why) => (why, None),
+        };
+        let again = again.filter(|again| *again < self.config.check_interval);
+        let verdict = Verdict {
+            state: crate::health::state::State::Unknown,
+            why,
+            fault: None,
+            suspect: None,
+            again: again.map_or(Again::AtInterval, Again::After),
+            moving: None,
+            in_flight: false,
+        };
+        self.verdict = Some(verdict.clone());
+        verdict
+    }
+}
+
+/// Why a target cannot be looked at.
+#[derive(Debug, Clone)]
+pub(super) enum Lacking {
+    Absent(Absent),
+    Settings(String),
+}
+
+/// What health is told of a target once, as far as it rests on the plugin's manifest.
+pub(super) fn facts(config: &config::model::Target, plugin: Option<&Plugin>, remote: bool) -> Facts {
+    let manifest = plugin.map(|p| p.manifest());
+    let rival = manifest.is_some_and(|m| process::enabled_rival(&m.rivals).is_some());
+    Facts {
+        backend: config.backend.clone(),
+        remote,
+        has_command: config.process.command.as_ref().is_some_and(|c| !c.is_empty()),
+        // At boot a rival may only be slower: it is waited for (faults.md, rule 5).
+        autostart: config.process.autostart && !rival,
+        any_identity: matches!(config.backend.as_str(), "openai" | "custom"),
+        lost_engine: manifest.and_then(|m| m.process.lost_engine),
+        stall_after: config.stall_after,
+        models: config.models.clone(),
+    }
+}
+
+/// Keeps the catalogue as the folder is, until the monitor ends.
+pub(super) async fn keep(keeper: Keeper, mut control: watch::Receiver<Control>) {
+    tokio::select! {
+        () = keeper.run() => {}
+        _ = control.wait_for(|c| c.shutting_down) => {}
+    }
+}
+
+/// Puts every change of the plugins on the board, until the monitor ends.
+pub(super) async fn keep_on_view(core: Arc<Core>) {
+    let mut control = core.control.subscribe();
+    let mut changes = core.plugins.changes();
+    loop {
+        changes.mark_unchanged();
+        let snapshot = core.board.snapshot();
+        let targets = snapshot.targets.iter().map(|t| (t.name.as_str(), t.backend.as_str()));
+        let view = core.plugins.view(targets);
+        if snapshot.plugins != view {
+            core.board.own(|own| own.plugins = view);
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            _ = control.wait_for(|c| c.shutting_down) => return,
+        }
+    }
+}

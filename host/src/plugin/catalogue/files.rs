@@ -1,0 +1,151 @@
+//! What becomes of the folder's files: told by who keeps the folder.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ai_monitor_plugin_api::manifest::Manifest;
+
+use super::{Catalogue, DropIn, InUse, Stage};
+use crate::plugin::{Plugin, Refusal};
+
+impl Catalogue {
+    /// Another library that has this id and is loaded, or about to be.
+    pub(in crate::plugin) fn holder(&self, id: &str, library: &Path) -> Option<PathBuf> {
+        let state = self.state();
+        let drop_in = state.drop_ins.get(id).filter(|d| d.library != library && d.library.exists())?;
+        let holds = drop_in.in_use.is_some() || !matches!(drop_in.stage, Stage::Refused(_));
+        holds.then(|| drop_in.library.clone())
+    }
+
+    /// The library is about to be loaded.
+    pub(in crate::plugin) fn loading(&self, library: &Path, manifest: Arc<Manifest>) {
+        self.edit(|state| {
+            let id = manifest.id.clone();
+            state.files.remove(library);
+            let drop_in = state.drop_ins.entry(id).or_insert_with(|| DropIn {
+                library: library.to_owned(),
+                manifest: manifest.clone(),
+                in_use: None,
+                stage: Stage::Loading,
+            });
+            drop_in.library = library.to_owned();
+            drop_in.manifest = manifest;
+            if !matches!(drop_in.stage, Stage::AtStart) {
+                drop_in.stage = Stage::Loading;
+            }
+        });
+    }
+
+    /// The library was loaded: it is used from the next look on. Its failures are counted anew, and whatever the file
+    /// before it was quarantined for is over.
+    pub(in crate::plugin) fn take_over(self: &Arc<Self>, library: &Path, plugin: Plugin, hash: String) {
+        let manifest = plugin.manifest().clone();
+        let id = manifest.id.clone();
+        let generation = {
+            let mut state = self.state();
+            state.generation += 1;
+            state.generation
+        };
+        let plugin = Arc::new(plugin);
+        self.listen_to(&plugin, generation);
+        if let Err(error) = self.store.change(&id, |kept| kept.quarantine = None) {
+            tracing::error!(plugin = id, "{error}");
+        }
+        let (before, bundled) = self.edit(|state| {
+            state.files.remove(library);
+            state.standings.retain(|(of, _), _| *of != id);
+            let in_use = Some(InUse { plugin, hash, generation });
+            let drop_in =
+                DropIn { library: library.to_owned(), manifest: manifest.clone(), in_use, stage: Stage::InUse };
+            let before = state.drop_ins.insert(id.clone(), drop_in);
+            let before = before.and_then(|d| d.in_use).map(|u| u.plugin.manifest().version.clone());
+            (before, state.bundled.get(&id).is_some())
+        });
+        let version = &manifest.version;
+        let place = library.display();
+        match before {
+            Some(before) => tracing::info!("plugin {id}: {version} replaces {before} ({place})"),
+            None if bundled => tracing::warn!("plugin {id} {version} of {place} stands in for the bundled one"),
+            None => tracing::info!("plugin {id} {version} was loaded ({place})"),
+        }
+    }
+
+    /// The library is not used, for this reason. What was in use before stays in use, unless it may not.
+    pub(in crate::plugin) fn refuse(&self, library: &Path, manifest: Option<Arc<Manifest>>, refusal: Refusal) {
+        tracing::warn!("{}: {refusal}. What to do: {}", library.display(), refusal.remedy());
+        self.edit(|state| {
+            let id = match &manifest {
+                Some(manifest) => Some(manifest.id.clone()),
+                None => state.drop_ins.iter().find(|(_, d)| d.library == library).map(|(id, _)| id.clone()),
+            };
+            state.files.insert(library.to_owned(), refusal.clone());
+            let Some(id) = id.filter(|_| !matches!(refusal, Refusal::Duplicate { .. })) else { return };
+            let stage = Stage::Refused(refusal.clone());
+            match (state.drop_ins.get_mut(&id), manifest) {
+                (Some(drop_in), manifest) => {
+                    drop_in.library = library.to_owned();
+                    drop_in.stage = stage;
+                    if let Some(manifest) = manifest {
+                        drop_in.manifest = manifest;
+                    }
+                    if matches!(refusal, Refusal::Disabled { .. }) {
+                        drop_in.in_use = None;
+                    }
+                }
+                (None, Some(manifest)) => {
+                    let drop_in = DropIn { library: library.to_owned(), manifest, in_use: None, stage };
+                    state.drop_ins.insert(id, drop_in);
+                }
+                (None, None) => {}
+            }
+            state.look_at_duplicates_again();
+        });
+    }
+
+    /// The library is gone, or has another id now (`but`). Its targets have no plugin, or the bundled one of its id.
+    pub(in crate::plugin) fn gone(&self, library: &Path, but: Option<&str>) {
+        let gone = self.edit(|state| {
+            state.files.remove(library);
+            let of_it = |(id, drop_in): (&String, &DropIn)| {
+                (drop_in.library == library && but != Some(id.as_str())).then(|| id.clone())
+            };
+            let ids: Vec<String> = state.drop_ins.iter().filter_map(of_it).collect();
+            for id in &ids {
+                state.drop_ins.remove(id);
+                state.standings.retain(|(of, _), _| of != id);
+            }
+            state.look_at_duplicates_again();
+            ids.into_iter().map(|id| (state.bundled.get(&id).is_some(), id)).collect::<Vec<_>>()
+        });
+        for (bundled, id) in gone {
+            let then =
+                if bundled { "the bundled one is used again" } else { "its targets are unknown until it is back" };
+            tracing::warn!("plugin {id} was removed ({}): {then}", library.display());
+        }
+        self.wake.notify_one();
+    }
+
+    /// Libraries that are to be looked at anew though they did not change.
+    pub(in crate::plugin) fn to_look_at_again(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.state().again)
+    }
+}
+
+impl super::State {
+    /// Whose id was taken may have it now.
+    fn look_at_duplicates_again(&mut self) {
+        let waits = |(path, refusal): (&PathBuf, &Refusal)| match refusal {
+            Refusal::Duplicate { id, other } => {
+                let held = self.drop_ins.get(id).is_some_and(|d| {
+                    d.library == *other && (d.in_use.is_some() || !matches!(d.stage, Stage::Refused(_)))
+                });
+                (!held).then(|| path.clone())
+            }
+            _ => None,
+        };
+        let again: Vec<PathBuf> = self.files.iter().filter_map(waits).collect();
+        self.again.extend(again);
+    }
+}

@@ -1,0 +1,232 @@
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::{
+    plugin::{Ended, Grants, PluginState, PluginView, Source},
+    time::Now,
+};
+
+/// Time in hand, ms.
+#[derive(Default)]
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn now(&self) -> Now {
+        Now { mono: Duration::from_millis(self.0.load(Ordering::Relaxed)), wall: Timestamp::UNIX_EPOCH }
+    }
+}
+
+struct Stage {
+    hand: Arc<Hand>,
+    catalogue: Arc<Catalogue>,
+    _folders: (tempfile::TempDir, tempfile::TempDir),
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let folders = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let hand = Arc::new(Hand::default());
+        let catalogue = Catalogue::open(hand.clone(), Registry::bundled(), folders.0.path(), folders.1.path(), false);
+        Stage { hand, catalogue, _folders: folders }
+    }
+
+    fn library(&self, name: &str) -> PathBuf {
+        let path = self.catalogue.folder().join(name);
+        std::fs::write(&path, name).unwrap();
+        path
+    }
+
+    fn use_it(&self, library: &Path, manifest: Manifest) {
+        self.catalogue.loading(library, manifest.clone().into());
+        self.catalogue.take_over(library, Plugin::of_test(manifest), "hash".into());
+    }
+
+    fn version(&self, id: &str) -> Result<String, Absent> {
+        self.catalogue.take(id, "http://a/").map(|plugin| plugin.manifest().version.clone())
+    }
+
+    fn view(&self, id: &str) -> Vec<PluginView> {
+        let view = self.catalogue.view([("one", "mine"), ("two", "ollama")].into_iter());
+        view.plugins.into_iter().filter(|p| p.id == id).collect()
+    }
+
+    /// A session of the plugin that is in use for `target` ends 10 ms later.
+    fn end(&self, plugin: &Plugin, target: &str, failure: Option<&str>) {
+        self.hand.0.fetch_add(10, Ordering::Relaxed);
+        let failure = failure.map(str::to_owned);
+        plugin.ended(&Ended { target, session: "liveness", took: Duration::from_millis(5), failure });
+    }
+
+    fn later(&self, ms: u64) {
+        self.hand.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+fn manifest(id: &str, version: &str) -> Manifest {
+    let text = serde_json::json!({"contract":"1.0","abi":1,"id":id,"version":version,"label":id,
+        "probes":{"liveness":{"routes":["GET /"],"deadline_ms":100}}});
+    serde_json::from_value(text).unwrap()
+}
+
+#[test]
+fn a_plugin_comes_is_replaced_and_goes() {
+    let stage = Stage::new();
+    assert!(matches!(stage.version("mine"), Err(Absent::Unknown { .. })));
+    let library = stage.library("libmine.so");
+    stage.catalogue.store().change("mine", |kept| kept.grants = Some(Grants::default())).unwrap();
+    stage.catalogue.loading(&library, manifest("mine", "1").into());
+    assert!(matches!(stage.version("mine"), Err(Absent::Loading { .. })));
+    stage.use_it(&library, manifest("mine", "1"));
+    assert_eq!(stage.version("mine"), Ok("1".into()));
+    let first = stage.catalogue.take("mine", "http://a/").unwrap();
+    stage.catalogue.loading(&library, manifest("mine", "2").into());
+    assert_eq!(stage.version("mine"), Ok("1".into()), "the old one serves while the new one is loaded");
+    stage.use_it(&library, manifest("mine", "2"));
+    assert_eq!(stage.version("mine"), Ok("2".into()));
+    assert_eq!(stage.view("mine")[0].targets, ["one"]);
+    // A session under way goes on with the old one, and its failure is not the new one's.
+    for _ in 0..3 {
+        stage.end(&first, "http://a/", Some("it crashed"));
+    }
+    assert_eq!(stage.version("mine"), Ok("2".into()));
+    stage.catalogue.gone(&library, None);
+    let absent = stage.version("mine").unwrap_err();
+    assert!(matches!(&absent, Absent::Removed { .. }) && !absent.is_passing(), "{absent}");
+}
+
+#[test]
+fn a_drop_in_stands_in_for_the_bundled_one_visibly() {
+    let stage = Stage::new();
+    let bundled = stage.version("ollama").unwrap();
+    let library = stage.library("ollama.so");
+    stage.catalogue.loading(&library, manifest("ollama", "99").into());
+    assert_eq!(stage.version("ollama"), Ok(bundled.clone()), "until it is loaded");
+    stage.use_it(&library, manifest("ollama", "99"));
+    assert_eq!(stage.version("ollama"), Ok("99".into()));
+    assert_eq!(stage.catalogue.registry().get("ollama").unwrap().manifest().version, "99");
+    let view = stage.view("ollama");
+    assert_eq!(view.len(), 1);
+    assert!(view[0].replaces_bundled && view[0].origin == Source::Folder && view[0].targets == ["two"]);
+    stage.catalogue.gone(&library, None);
+    assert_eq!(stage.version("ollama"), Ok(bundled));
+    assert_eq!(stage.view("ollama")[0].origin, Source::Bundled);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_leaves_the_old_one_in_use_and_says_so() {
+    let stage = Stage::new();
+    let library = stage.library("mine.so");
+    stage.use_it(&library, manifest("mine", "1"));
+    let crashed = Refusal::Crashed { how: "crashed (SIGSEGV)".into() };
+    stage.catalogue.refuse(&library, Some(manifest("mine", "2").into()), crashed);
+    assert_eq!(stage.version("mine"), Ok("1".into()));
+    let view = &stage.view("mine")[0];
+    assert_eq!((view.state, view.version.as_str()), (PluginState::Ready, "1"));
+    assert_eq!(view.next_version.as_deref(), Some("2"));
+    assert_eq!(view.problem.as_ref().unwrap().code, "crashed_while_loading");
+    let broken = stage.library("other.so");
+    stage.catalogue.refuse(&broken, None, Refusal::NoManifest { path: broken.with_extension("json") });
+    let files = stage.catalogue.view(std::iter::empty()).files;
+    assert_eq!(files.len(), 1);
+    assert_eq!(files[0].problem.code, "no_manifest");
+}
+
+#[test]
+fn three_failures_quarantine_over_the_monitors_end_until_a_person_releases_it() {
+    let stage = Stage::new();
+    let library = stage.library("mine.so");
+    stage.use_it(&library, manifest("mine", "1"));
+    let plugin = stage.catalogue.take("mine", "http://a/").unwrap();
+    stage.end(&plugin, "http://a/", Some("it crashed: SIGSEGV"));
+    let absent = stage.catalogue.take("mine", "http://b/").unwrap_err();
+    assert_eq!(absent.again(), Some(Duration::from_secs(1)), "all its targets wait");
+    assert!(absent.to_string().contains("liveness: it crashed: SIGSEGV"), "{absent}");
+    assert_eq!(stage.view("mine")[0].state, PluginState::BackingOff);
+    for _ in 0..2 {
+        stage.later(5000);
+        assert!(stage.version("mine").is_ok(), "tried again");
+        stage.end(&plugin, "http://a/", Some("it crashed: SIGSEGV"));
+    }
+    stage.later(1_000_000);
+    assert!(matches!(stage.version("mine"), Err(Absent::Quarantined { .. })));
+    assert_eq!(stage.view("mine")[0].state, PluginState::Quarantined);
+    let kept = Store::open(stage._folders.1.path()).get("mine").quarantine.expect("it is kept");
+    assert_eq!(kept.library, "hash");
+    assert!(kept.reason.contains("SIGSEGV"), "{}", kept.reason);
+    assert!(stage.catalogue.release("mine").unwrap());
+    assert_eq!(stage.version("mine"), Ok("1".into()));
+    assert!(!stage.catalogue.release("mine").unwrap(), "so already");
+    assert_eq!(Store::open(stage._folders.1.path()).get("mine").quarantine, None);
+}
+
+#[test]
+fn a_bundled_plugin_backs_off_from_the_hostile_server_alone() {
+    let stage = Stage::new();
+    let plugin = stage.catalogue.take("ollama", "http://hostile/").unwrap();
+    for _ in 0..10 {
+        stage.end(&plugin, "http://hostile/", Some("it failed: panicked"));
+        assert!(matches!(stage.catalogue.take("ollama", "http://hostile/"), Err(Absent::BackingOff { .. })));
+        assert!(stage.catalogue.take("ollama", "http://good/").is_ok());
+        stage.later(61_000);
+        assert!(stage.catalogue.take("ollama", "http://hostile/").is_ok(), "never for good");
+    }
+    assert!(matches!(stage.catalogue.set_disabled("ollama", true), Err(ManageError::Bundled { .. })));
+}
+
+#[test]
+fn consent_is_given_to_what_was_seen() {
+    let stage = Stage::new();
+    let library = stage.library("mine.so");
+    stage.use_it(&library, manifest("mine", "1"));
+    let mut two = manifest("mine", "2");
+    let granted = Grants::of(&two);
+    stage.catalogue.store().change("mine", |kept| kept.grants = Some(granted.clone())).unwrap();
+    two.probes.values_mut().for_each(|p| p.routes.push("POST /x".into()));
+    let more = granted.missing(&Grants::of(&two));
+    stage.catalogue.refuse(&library, Some(two.into()), Refusal::Consent { id: "mine".into(), more: more.clone() });
+    assert_eq!(stage.version("mine"), Ok("1".into()), "the old one stays in use");
+    let view = &stage.view("mine")[0];
+    assert_eq!((view.asks_for.as_ref(), view.next_version.as_deref()), (Some(&more), Some("2")));
+    let other = stage.catalogue.consent("mine", Some(&Grants::default()));
+    assert!(matches!(other, Err(ManageError::AsksOther { .. })));
+    assert!(stage.catalogue.consent("mine", Some(&more)).unwrap());
+    assert_eq!(stage.catalogue.to_look_at_again(), [library]);
+    let kept = stage.catalogue.store().get("mine").grants.unwrap();
+    assert_eq!(kept.sessions["liveness"].routes, ["GET /", "POST /x"]);
+    assert!(!stage.catalogue.consent("mine", None).unwrap(), "nothing waits any more");
+}
+
+#[test]
+fn what_is_disabled_is_not_used_from_the_next_look_on() {
+    let stage = Stage::new();
+    let library = stage.library("mine.so");
+    stage.use_it(&library, manifest("mine", "1"));
+    assert!(stage.catalogue.set_disabled("mine", true).unwrap());
+    let absent = stage.version("mine").unwrap_err();
+    assert!(absent.to_string().contains("plugin enable mine"), "{absent}");
+    assert_eq!(stage.view("mine")[0].state, PluginState::Disabled);
+    assert!(stage.catalogue.set_disabled("mine", false).unwrap());
+    assert_eq!(stage.catalogue.to_look_at_again(), [library]);
+    assert!(matches!(stage.catalogue.set_disabled("nobody", true), Err(ManageError::Unknown { .. })));
+}
+
+#[test]
+fn safe_mode_knows_what_is_there_and_uses_none_of_it() {
+    let stage = Stage::new();
+    let library = stage.library("ollama.so");
+    let text = serde_json::to_string(&manifest("ollama", "99")).unwrap();
+    std::fs::write(library.with_extension("json"), text).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let safe = Catalogue::open(stage.hand.clone(), Registry::bundled(), stage.catalogue.folder(), data.path(), true);
+    assert_ne!(safe.take("ollama", "http://a/").unwrap().manifest().version, "99");
+    let view = safe.view(std::iter::empty());
+    let states: Vec<_> = view.plugins.iter().filter(|p| p.id == "ollama").map(|p| (p.origin, p.state)).collect();
+    assert!(view.safe_mode);
+    assert!(states.contains(&(Source::Folder, PluginState::NotLoaded)), "{states:?}");
+    assert!(states.contains(&(Source::Bundled, PluginState::Ready)), "{states:?}");
+}

@@ -1,0 +1,148 @@
+//! The plugin folder: which libraries lie in it, with the manifest beside each, and whether they may be used.
+
+mod permissions;
+pub mod platform;
+mod private_copy;
+mod read;
+mod watch;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use ai_monitor_plugin_api::manifest::Manifest;
+
+pub use self::{
+    private_copy::{Copies, PrivateCopy},
+    read::{Checked, check, read_manifest},
+    watch::{FolderWatch, RESCAN},
+};
+
+/// File names that end like this are libraries, on whichever system they were built: so that one of another system is
+/// told, and not passed over.
+const ENDINGS: [&str; 3] = ["so", "dll", "dylib"];
+
+/// What a file looked like, to see whether it is another now. No content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    len: u64,
+    modified: Option<SystemTime>,
+    /// A file renamed over another may have its size and time.
+    number: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Stamp> {
+        let meta = std::fs::metadata(path).ok()?;
+        #[cfg(unix)]
+        let number = std::os::unix::fs::MetadataExt::ino(&meta);
+        #[cfg(not(unix))]
+        let number = 0;
+        Some(Stamp { len: meta.len(), modified: meta.modified().ok(), number })
+    }
+
+    fn is_older_than(&self, age: std::time::Duration) -> bool {
+        let old = |t: SystemTime| t.elapsed().is_ok_and(|elapsed| elapsed >= age);
+        self.modified.is_some_and(old)
+    }
+}
+
+/// A library and the manifest beside it, as they look now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    pub library: Option<Stamp>,
+    pub manifest: Option<Stamp>,
+}
+
+impl Pair {
+    /// Nobody writes to either now, as far as their times tell.
+    pub fn is_older_than(&self, age: std::time::Duration) -> bool {
+        [&self.library, &self.manifest].into_iter().flatten().all(|stamp| stamp.is_older_than(age))
+    }
+}
+
+/// The libraries of the folder by path. A folder that is not there holds none.
+///
+/// # Errors
+/// What kept it from being read, for a folder that is there.
+pub fn scan(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, Pair>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let is_library = path.extension().is_some_and(|e| ENDINGS.iter().any(|ending| e.eq_ignore_ascii_case(ending)));
+        if is_library && !hidden && !path.is_dir() {
+            let pair = Pair { library: Stamp::of(&path), manifest: Stamp::of(&manifest_of(&path)) };
+            found.insert(path, pair);
+        }
+    }
+    Ok(found)
+}
+
+/// Where the manifest of this library lies: `libmine.so` has `libmine.json` or, as it is more readable, `mine.json`.
+pub fn manifest_of(library: &Path) -> PathBuf {
+    let own = library.with_extension("json");
+    let name = own.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match name.strip_prefix("lib") {
+        Some(short) if !own.exists() => {
+            let short = library.with_file_name(short);
+            if short.exists() { short } else { own }
+        }
+        _ => own,
+    }
+}
+
+/// The manifests in the folder, by id, for checks of the configuration: no library is opened, and what is not right is
+/// left out. Of two with one id the first by file name counts.
+pub fn announced(folder: &Path) -> BTreeMap<String, Arc<Manifest>> {
+    let mut manifests = BTreeMap::new();
+    for library in scan(folder).unwrap_or_default().into_keys() {
+        if let Ok(manifest) = read_manifest(&library) {
+            manifests.entry(manifest.id.clone()).or_insert_with(|| Arc::new(manifest));
+        }
+    }
+    manifests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_of_every_system_are_seen_with_the_manifest_beside_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["libone.so", "libone.json", "two.dll", "libthree.so", "three.json", "notes.txt", ".hidden.so"] {
+            std::fs::write(path(name), name).unwrap();
+        }
+        std::fs::create_dir(path("folder.so")).unwrap();
+        let found = scan(folder.path()).unwrap();
+        let names: Vec<_> = found.keys().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        assert_eq!(names, ["libone.so", "libthree.so", "two.dll"]);
+        assert!(found[&path("libone.so")].manifest.is_some());
+        assert_eq!(manifest_of(&path("libthree.so")), path("three.json"));
+        assert_eq!(found[&path("two.dll")].manifest, None);
+        assert_eq!(scan(&path("nowhere")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_file_put_in_the_others_place_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("a.so"), folder.path().join("b"));
+        std::fs::write(&one, "same").unwrap();
+        let before = scan(folder.path()).unwrap();
+        std::fs::write(&two, "size").unwrap();
+        let time = std::fs::metadata(&one).unwrap().modified().unwrap();
+        std::fs::File::options().write(true).open(&two).unwrap().set_modified(time).unwrap();
+        std::fs::rename(&two, &one).unwrap();
+        assert_ne!(scan(folder.path()).unwrap(), before);
+    }
+}

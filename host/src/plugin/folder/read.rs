@@ -1,0 +1,241 @@
+//! Reads a library and its manifest from the folder, checked before anything of the library is run.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ai_monitor_plugin_api::manifest::Manifest;
+use sha2::{Digest, Sha256};
+
+use super::{manifest_of, permissions, platform};
+use crate::plugin::{ManifestError, Refusal, check as manifest_check};
+
+/// More than any plugin needs; a disk image named by mistake ends here.
+const LIBRARY_MAX: u64 = 256 * 1024 * 1024;
+
+/// A library that may be opened, with the manifest beside it.
+#[derive(Debug)]
+pub struct Checked {
+    pub manifest: Arc<Manifest>,
+    /// The opened file, at its beginning: what was checked is what is copied.
+    pub library: File,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub hash: String,
+}
+
+/// The manifest beside a library, checked as the contract asks; who may write it is not looked at.
+pub fn read_manifest(library: &Path) -> Result<Manifest, Refusal> {
+    let path = manifest_of(library);
+    let file = open(&path, &path)?;
+    parse_manifest(&path, file)
+}
+
+/// Everything that can be told before the library is opened: manifest, permissions, platform.
+///
+/// # Errors
+/// The first reason, and with it the manifest where that could be read: it names whose targets are concerned.
+pub fn check(library: &Path) -> Result<Checked, (Refusal, Option<Arc<Manifest>>)> {
+    let manifest_path = manifest_of(library);
+    let folder = library.parent().unwrap_or(Path::new("."));
+    let none = |refusal| (refusal, None);
+    permissions::folder(folder).map_err(none)?;
+    let real_manifest = inside(&manifest_path, folder).map_err(none)?;
+    let file = open(&real_manifest, &manifest_path).map_err(none)?;
+    permissions::file(&manifest_path, &file).map_err(none)?;
+    let manifest = Arc::new(parse_manifest(&manifest_path, file).map_err(none)?);
+    match check_library(library, folder) {
+        Ok((file, hash)) => Ok(Checked { manifest, library: file, hash }),
+        Err(refusal) => Err((refusal, Some(manifest))),
+    }
+}
+
+fn check_library(library: &Path, folder: &Path) -> Result<(File, String), Refusal> {
+    let cannot_open = |error: std::io::Error| Refusal::CannotOpen { why: error.to_string() };
+    let real = inside(library, folder)?;
+    let mut file = open_plain(&real).map_err(cannot_open)?;
+    permissions::file(library, &file)?;
+    let len = file.metadata().map_err(cannot_open)?.len();
+    if len > LIBRARY_MAX {
+        return Err(Refusal::CannotOpen { why: format!("it has {len} bytes, more than {LIBRARY_MAX}") });
+    }
+    let mut head = Vec::new();
+    Read::by_ref(&mut file).take(platform::HEAD as u64).read_to_end(&mut head).map_err(cannot_open)?;
+    match (platform::of(&head), platform::ours()) {
+        (None, _) => return Err(Refusal::CannotOpen { why: "it is no library of any known format".into() }),
+        (Some(found), Some(ours)) if !found.contains(&ours) => {
+            let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+            return Err(Refusal::OtherPlatform { found, needed: ours.to_string() });
+        }
+        _ => {}
+    }
+    let mut hash = Sha256::new();
+    file.seek(SeekFrom::Start(0)).map_err(cannot_open)?;
+    let mut rest = Read::by_ref(&mut file).take(LIBRARY_MAX);
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        match rest.read(&mut buffer).map_err(cannot_open)? {
+            0 => break,
+            n => hash.update(&buffer[..n]),
+        }
+    }
+    file.seek(SeekFrom::Start(0)).map_err(cannot_open)?;
+    let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((file, hash))
+}
+
+/// The file behind a path, links followed, if it lies in the folder.
+fn inside(path: &Path, folder: &Path) -> Result<PathBuf, Refusal> {
+    let missing = |error: std::io::Error| match path.extension() {
+        Some(e) if e == "json" => unreadable(path, &error),
+        _ => Refusal::CannotOpen { why: error.to_string() },
+    };
+    let real = path.canonicalize().map_err(missing)?;
+    let folder = folder.canonicalize().map_err(missing)?;
+    if real.starts_with(&folder) {
+        return Ok(real);
+    }
+    Err(Refusal::Permissions {
+        path: path.to_owned(),
+        why: format!("it is a link out of the folder, to {}", real.display()),
+        remedy: "put a copy there instead of a link".into(),
+    })
+}
+
+fn open(real: &Path, shown: &Path) -> Result<File, Refusal> {
+    open_plain(real).map_err(|error| unreadable(shown, &error))
+}
+
+fn unreadable(manifest: &Path, error: &std::io::Error) -> Refusal {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Refusal::NoManifest { path: manifest.to_owned() },
+        _ => Refusal::BadManifest { path: manifest.to_owned(), why: ManifestError::Unreadable(error.to_string()) },
+    }
+}
+
+/// Without waiting for a writer, should it be a pipe, and without following a link that came after the check.
+#[cfg(unix)]
+fn open_plain(path: &Path) -> std::io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+#[cfg(not(unix))]
+fn open_plain(path: &Path) -> std::io::Result<File> {
+    File::open(path)
+}
+
+fn parse_manifest(path: &Path, file: File) -> Result<Manifest, Refusal> {
+    let bad = |why| Refusal::BadManifest { path: path.to_owned(), why };
+    let max = manifest_check::MANIFEST_MAX;
+    let mut bytes = Vec::new();
+    let read = file.take(max as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| bad(ManifestError::Unreadable(error.to_string())))?;
+    if bytes.len() > max {
+        return Err(bad(ManifestError::Unreadable(format!("it is over {max} bytes"))));
+    }
+    manifest_check::parse(&bytes).map_err(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = r#"{"contract":"1.0","abi":1,"id":"small","version":"1","label":"Small",
+        "probes":{"liveness":{"routes":["GET /"],"deadline_ms":100}}}"#;
+
+    /// A file that has the head of a library of this system.
+    fn library(folder: &Path) -> PathBuf {
+        let path = folder.join("libsmall.so");
+        std::fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
+        set_mode(&path, 0o644);
+        std::fs::write(path.with_extension("json"), MANIFEST).unwrap();
+        set_mode(&path.with_extension("json"), 0o644);
+        path
+    }
+
+    #[cfg(unix)]
+    fn set_mode(path: &Path, mode: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[cfg(not(unix))]
+    fn set_mode(_: &Path, _: u32) {}
+
+    fn refusal(library: &Path) -> Refusal {
+        check(library).expect_err("it is refused").0
+    }
+
+    #[test]
+    fn a_good_pair_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = library(folder.path());
+        let checked = check(&path).unwrap();
+        assert_eq!((checked.manifest.id.as_str(), checked.hash.len()), ("small", 64));
+        let mut bytes = Vec::new();
+        (&checked.library).read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, std::fs::metadata(&path).unwrap().len(), "at its beginning");
+    }
+
+    #[test]
+    fn what_is_wrong_before_loading_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = library(folder.path());
+        let manifest = path.with_extension("json");
+        std::fs::write(&path, "no library").unwrap();
+        let (cannot_open, named) = check(&path).expect_err("no library");
+        assert_eq!(cannot_open.code(), "cannot_open");
+        assert_eq!(named.map(|m| m.id.clone()), Some("small".into()), "the manifest tells whose it is");
+        std::fs::write(&path, [0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 243, 0]).unwrap();
+        assert_eq!(refusal(&path).code(), "other_platform");
+        std::fs::write(&manifest, "{}").unwrap();
+        assert_eq!(refusal(&path).code(), "bad_manifest");
+        std::fs::write(&manifest, vec![b' '; manifest_check::MANIFEST_MAX + 1]).unwrap();
+        assert!(refusal(&path).to_string().contains("is over"), "{}", refusal(&path));
+        std::fs::remove_file(&manifest).unwrap();
+        let refusal = refusal(&path);
+        assert_eq!(refusal.code(), "no_manifest");
+        assert!(refusal.remedy().contains("libsmall.json"), "{}", refusal.remedy());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = library(folder.path());
+        let manifest = path.with_extension("json");
+        for (place, mode, good) in
+            [(path.as_path(), 0o664, 0o644), (&manifest, 0o646, 0o644), (folder.path(), 0o777, 0o755)]
+        {
+            set_mode(place, mode);
+            let refusal = refusal(&path);
+            assert_eq!(refusal.code(), "permissions", "{refusal}");
+            assert!(refusal.remedy().contains("chmod go-w"), "{}", refusal.remedy());
+            set_mode(place, good);
+        }
+        assert!(check(&path).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_may_not_lead_out_of_the_folder_and_pipes_are_no_files() {
+        use std::os::unix::fs::symlink;
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = library(folder.path());
+        let away = elsewhere.path().join("real.so");
+        std::fs::rename(&path, &away).unwrap();
+        symlink(&away, &path).unwrap();
+        assert!(refusal(&path).to_string().contains("link out of the folder"), "{}", refusal(&path));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::copy(&away, folder.path().join("small.so.1")).unwrap();
+        symlink("small.so.1", &path).unwrap();
+        assert!(check(&path).is_ok(), "within the folder is well");
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(refusal(&path).to_string().contains("no regular file"), "{}", refusal(&path));
+    }
+}
