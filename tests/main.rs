@@ -13,6 +13,7 @@ mod bad_input;
 mod contract;
 mod demo_server;
 mod discover;
+mod evidence;
 mod example_c;
 mod first_minutes;
 mod first_release;

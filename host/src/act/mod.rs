@@ -4,6 +4,7 @@
 mod adopt;
 mod cancel;
 mod clean_temp;
+mod collect;
 mod end_runner;
 mod model;
 mod notify;
@@ -69,6 +70,8 @@ pub struct Ground<'a> {
     pub debug: bool,
     /// The server's output goes to this file.
     pub output: PathBuf,
+    /// Where evidence is collected, a folder a time.
+    pub bundles: PathBuf,
     /// Bytes that the tree held while it was well; a start waits until so much is free.
     pub memory_needed: u64,
     /// The act was under way when the monitor ended: only these processes may be ended.
@@ -79,6 +82,7 @@ impl Ground<'_> {
     /// Does the act. Errors are outcomes.
     pub async fn act(&mut self, call: &ActCall) -> Outcome {
         match call.act.as_str() {
+            "collect" => collect::collect(self, call).await,
             "notify" => notify::notify(self, call),
             "cancel" => cancel::cancel(self),
             "adopt" => adopt::adopt(self).await,

@@ -109,7 +109,7 @@ pub const ACTS: &[ActSpec] = &[
         required: &[],
         results: &["partial"],
         on_model: false,
-        built: false,
+        built: true,
     },
     ActSpec {
         name: "notify",

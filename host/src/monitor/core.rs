@@ -100,4 +100,9 @@ impl Core {
             target.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
         self.data_dir.join("logs").join("servers").join(format!("{safe}.log"))
     }
+
+    /// Where evidence is collected.
+    pub fn bundles(&self) -> PathBuf {
+        self.data_dir.join("bundles")
+    }
 }

@@ -278,6 +278,7 @@ impl TargetTask {
             may_kill,
             debug,
             output: self.core.output_of(&self.config.name),
+            bundles: self.core.bundles(),
             memory_needed: self.known.memory,
             resumed: heal.resumed.take(),
         };

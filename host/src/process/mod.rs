@@ -19,6 +19,7 @@ mod end;
 mod exit;
 pub mod output;
 mod owner;
+pub mod places;
 mod ports;
 mod rivals;
 mod roles;
