@@ -17,6 +17,7 @@ mod evidence;
 mod example_c;
 mod first_minutes;
 mod first_release;
+mod guide;
 mod healing;
 mod launcher;
 mod left_alone;
