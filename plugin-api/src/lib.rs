@@ -24,6 +24,7 @@
 //!
 //! Plugins in other languages use `include/ai_monitor_plugin.h`.
 
+pub mod conformance;
 pub mod effect;
 pub mod event;
 pub mod export;
@@ -31,6 +32,7 @@ pub mod export;
 mod golden;
 pub mod io;
 pub mod manifest;
+pub mod recording;
 pub mod report;
 mod session;
 pub mod table;

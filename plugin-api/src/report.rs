@@ -314,3 +314,36 @@ pub fn cut(text: &str) -> &str {
     }
     &text[..end]
 }
+
+/// Cuts what is text for people to the contract's limit, so that no plugin needs to think of it.
+pub(crate) trait WithinLimits {
+    fn cut_texts(&mut self);
+}
+
+impl WithinLimits for Report {
+    fn cut_texts(&mut self) {
+        shorten(self.version.as_mut());
+        self.judged.iter_mut().for_each(|judged| shorten(judged.text.as_mut()));
+        for model in self.models.iter_mut().flatten() {
+            model.info.values_mut().for_each(|value| shorten(Some(value)));
+        }
+        if let Some(inference) = &mut self.inference {
+            shorten(inference.text.as_mut());
+            shorten(inference.finish.as_mut());
+        }
+        self.symptoms.iter_mut().for_each(|symptom| shorten(Some(&mut symptom.text)));
+    }
+}
+
+impl WithinLimits for RepairReport {
+    fn cut_texts(&mut self) {
+        shorten(self.text.as_mut());
+        self.symptoms.iter_mut().for_each(|symptom| shorten(Some(&mut symptom.text)));
+    }
+}
+
+fn shorten(text: Option<&mut String>) {
+    if let Some(text) = text {
+        text.truncate(cut(text).len());
+    }
+}

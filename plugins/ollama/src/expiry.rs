@@ -6,11 +6,12 @@ const FOR_EVER_YEAR: i64 = 2200;
 /// The shortest `keep_alive` of a load, in seconds: what had expired meanwhile stays for the look that checks it.
 const SHORTEST_S: i64 = 60;
 
-/// `expires_at` as the border has it: the same time, or `never`.
-pub fn reported(expires_at: &str) -> String {
+/// `expires_at` as the border has it: the same time, or `never`; `None` where it is no time.
+pub fn reported(expires_at: &str) -> Option<String> {
+    seconds(expires_at)?;
     match year(expires_at) {
-        Some(year) if year >= FOR_EVER_YEAR => "never".into(),
-        _ => expires_at.to_owned(),
+        Some(year) if year >= FOR_EVER_YEAR => Some("never".into()),
+        _ => Some(expires_at.to_owned()),
     }
 }
 
@@ -110,8 +111,9 @@ mod tests {
         assert_eq!(keep_alive("never", now), Some(-1));
         assert_eq!(keep_alive("2026-11-24T03:00:00Z", now), Some(SHORTEST_S));
         assert_eq!(keep_alive("soon", now), None);
-        assert_eq!(reported("2319-03-06T03:49:02.860380731Z"), "never");
-        assert_eq!(reported("2026-11-24T04:06:14Z"), "2026-11-24T04:06:14Z");
+        assert_eq!(reported("2319-03-06T03:49:02.860380731Z").as_deref(), Some("never"));
+        assert_eq!(reported("2026-11-24T04:06:14Z").as_deref(), Some("2026-11-24T04:06:14Z"));
+        assert_eq!(reported("soon"), None);
         assert_eq!(is_past("2026-11-24T03:59:59Z", now), Some(true));
         assert_eq!(is_past("2026-11-24T04:00:00Z", now), Some(false));
     }

@@ -69,7 +69,7 @@ fn in_memory(mut model: Model, loaded: &Loaded, now: &str) -> Model {
     model.state = Some(if is_stopping(loaded, now) { ModelState::Stopping } else { ModelState::Loaded });
     model.size_bytes = loaded.size;
     model.gpu_bytes = loaded.size_vram;
-    model.expires_at = loaded.expires_at.as_deref().map(expiry::reported);
+    model.expires_at = loaded.expires_at.as_deref().and_then(expiry::reported);
     if model.info.is_empty() {
         model.info = loaded.details.info();
     }
