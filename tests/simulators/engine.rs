@@ -7,23 +7,39 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use super::process;
+use serde::{Deserialize, Serialize};
 
-/// What an engine is told, a line each.
-const WORK: &str = "work";
-const REST: &str = "rest";
+use super::{llama_router, process};
+
+/// What an engine does, as its server tells it: a line with the word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    Nothing,
+    /// A processor works, and nothing is answered.
+    Loading,
+    Generating,
+    /// A generation is under way and stands still.
+    Stalled,
+}
+
+const WORDS: [(Doing, &str); 4] = [
+    (Doing::Nothing, "nothing"),
+    (Doing::Loading, "loading"),
+    (Doing::Generating, "generating"),
+    (Doing::Stalled, "stalled"),
+];
 
 /// A running engine. Dropping it ends it.
 pub struct Engine {
     pub model: String,
     child: Child,
     orders: ChildStdin,
-    working: bool,
+    doing: Doing,
 }
 
 /// How an engine's process looks to who lists processes.
@@ -37,6 +53,17 @@ pub struct Looks {
     pub arguments: &'static [&'static str],
     /// Outlives its server, if that is killed.
     pub outlives: bool,
+    /// Answers on its port as llama.cpp's server.
+    pub answers: bool,
+}
+
+/// What the child's process is told at its start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stage {
+    model: String,
+    port: Option<u16>,
+    outlives: bool,
+    answers: bool,
 }
 
 impl Engine {
@@ -53,18 +80,30 @@ impl Engine {
         let arguments = looks.arguments.iter().map(|a| a.replace("{port}", &number).replace("{model}", model));
         let mut command = engine_command(&file, looks.title);
         process::arguments(&mut command, arguments);
-        command.env(process::VARIABLE, process::engine_stage(port, looks.outlives));
+        let Looks { outlives, answers, .. } = *looks;
+        command
+            .env(process::VARIABLE, process::engine_stage(Stage { model: model.to_owned(), port, outlives, answers }));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let orders = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Engine { model: model.to_owned(), child, orders, working: false })
+        Ok(Engine { model: model.to_owned(), child, orders, doing: Doing::Nothing })
     }
 
-    /// Tells it whether there is work, if that is news.
-    pub fn set_working(&mut self, working: bool) {
-        if self.working != working {
-            self.working = working;
+    /// Ends it, as a crash would: nobody is told.
+    pub fn crash(&mut self) {
+        let _ = self.child.kill();
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
+    /// Tells it what to do, if that is news.
+    pub fn set(&mut self, doing: Doing) {
+        if self.doing != doing {
+            self.doing = doing;
+            let word = WORDS.iter().find(|(d, _)| *d == doing).map_or("nothing", |(_, word)| word);
             // One that has ended works no more.
-            let _ = writeln!(self.orders, "{}", if working { WORK } else { REST });
+            let _ = writeln!(self.orders, "{word}");
         }
     }
 }
@@ -85,30 +124,65 @@ impl Drop for Engine {
     }
 }
 
-/// The child's own side. It ends with its server's end of the pipe, unless it is one that outlives it.
-pub fn run(port: Option<u16>, outlives: bool) {
-    let _listener = port.and_then(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-    let working = Arc::new(AtomicBool::new(false));
-    let seen = working.clone();
+/// The child's own side of what it does.
+#[derive(Debug, Default)]
+pub struct Inside {
+    doing: AtomicU8,
+    /// Tokens made.
+    pub decoded: AtomicU64,
+    /// Generations begun.
+    pub tasks: AtomicU64,
+}
+
+impl Inside {
+    pub fn doing(&self) -> Doing {
+        WORDS[usize::from(self.doing.load(Ordering::SeqCst)).min(WORDS.len() - 1)].0
+    }
+
+    fn told(&self, word: &str) {
+        let Some(place) = WORDS.iter().position(|(_, w)| *w == word) else { return };
+        if self.doing() == Doing::Nothing && WORDS[place].0 == Doing::Generating {
+            self.tasks.fetch_add(1, Ordering::SeqCst);
+        }
+        self.doing.store(u8::try_from(place).unwrap_or_default(), Ordering::SeqCst);
+    }
+}
+
+/// The child. It ends with its server's end of the pipe, unless it is one that outlives it.
+pub fn run(stage: Stage) {
+    let inside = Arc::new(Inside::default());
+    let listener = stage.port.and_then(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let _listener = match listener {
+        Some(listener) if stage.answers => {
+            llama_router::serve_child(listener, stage.model, inside.clone());
+            None
+        }
+        listener => listener,
+    };
+    let seen = inside.clone();
     let worker = std::thread::spawn(move || {
         loop {
-            if !seen.load(Ordering::SeqCst) {
-                std::thread::park();
-            } else {
-                // A twentieth of a processor: more than what counts as idle, and many fit on one machine.
-                let end = Instant::now() + Duration::from_millis(1);
-                while Instant::now() < end {
-                    std::hint::spin_loop();
+            match seen.doing() {
+                Doing::Nothing | Doing::Stalled => std::thread::park(),
+                doing => {
+                    // A twentieth of a processor: more than what counts as idle, and many fit on one machine.
+                    let end = Instant::now() + Duration::from_millis(1);
+                    while Instant::now() < end {
+                        std::hint::spin_loop();
+                    }
+                    if doing == Doing::Generating {
+                        seen.decoded.fetch_add(1, Ordering::SeqCst);
+                    }
+                    std::thread::sleep(Duration::from_millis(19));
                 }
-                std::thread::sleep(Duration::from_millis(19));
             }
         }
     });
     for line in io::stdin().lock().lines().map_while(Result::ok) {
-        working.store(line == WORK, Ordering::SeqCst);
+        inside.told(&line);
         worker.thread().unpark();
     }
-    while outlives {
+    while stage.outlives {
         std::thread::park();
     }
 }

@@ -3,13 +3,18 @@
 //! Written from recordings of b11669: `/health` is always well, the states stand in `/models`, and what concerns one
 //! model must name it.
 
-use std::sync::Arc;
+use std::{
+    net::TcpListener,
+    sync::{Arc, atomic::Ordering},
+};
 
 use serde_json::{Value, json};
 
 use super::{
-    chat,
-    wire::{Backend, Reply, Request},
+    Kind, chat,
+    engine::{Doing, Inside},
+    process::Options,
+    wire::{self, Backend, Reply, Request},
     world::{Load, World},
 };
 
@@ -155,4 +160,65 @@ fn load_and_wait(world: &Arc<World>, model: &str) {
 
 fn error(status: u16, kind: &str, message: &str) -> Reply {
     Reply::json(status, &json!({"error": {"code": status, "message": message, "type": kind}}))
+}
+
+/// A child's own port: llama.cpp's server with one model, as far as a monitor asks it.
+struct Child {
+    model: String,
+    inside: Arc<Inside>,
+}
+
+/// Answers from now on, in a thread of its own.
+pub fn serve_child(listener: TcpListener, model: String, inside: Arc<Inside>) {
+    let address = listener.local_addr().expect("a bound port");
+    let options = Options { kind: Kind::Plain, address, models: Vec::new(), faults: Vec::new() };
+    let backend: Arc<dyn Backend> = Arc::new(Child { model, inside });
+    std::thread::spawn(move || wire::serve(&listener, &World::begin(&options), &backend));
+}
+
+impl Backend for Child {
+    fn answer(&self, _: &Arc<World>, request: &Request) -> Reply {
+        let doing = self.inside.doing();
+        if doing == Doing::Loading {
+            return error(503, "unavailable_error", "Loading model").with("Server", "llama.cpp");
+        }
+        let processing = matches!(doing, Doing::Generating | Doing::Stalled);
+        let decoded = self.inside.decoded.load(Ordering::SeqCst);
+        let reply = match request.route() {
+            ("GET", "/health") => Reply::json(200, &json!({"status": "ok"})),
+            ("GET", "/props") => Reply::json(
+                200,
+                &json!({"total_slots": 1, "model_alias": self.model, "build_info": "b11669-simulated",
+                    "endpoint_slots": true, "endpoint_metrics": true, "is_sleeping": false}),
+            ),
+            ("GET", "/slots") => {
+                let mut slot = json!({"id": 0, "n_ctx": 2048, "speculative": false, "is_processing": processing});
+                if processing {
+                    slot["id_task"] = json!(self.inside.tasks.load(Ordering::SeqCst));
+                    slot["n_prompt_tokens_processed"] = json!(28);
+                    slot["next_token"] = json!([{"has_next_token": true, "n_remain": -1, "n_decoded": decoded}]);
+                }
+                Reply::json(200, &json!([slot]))
+            }
+            ("GET", "/metrics") => {
+                let running = u8::from(processing);
+                let text = format!(
+                    "# TYPE llamacpp:n_decode_total counter\nllamacpp:n_decode_total {decoded}\n\
+                     # TYPE llamacpp:requests_processing gauge\nllamacpp:requests_processing {running}\n\
+                     # TYPE llamacpp:requests_deferred gauge\nllamacpp:requests_deferred 0\n"
+                );
+                Reply::text(200, "text/plain; version=0.0.4", &text)
+            }
+            _ => error(404, "not_found_error", "File Not Found"),
+        };
+        reply.with("Server", "llama.cpp")
+    }
+
+    fn refusal(&self, _: &str) -> Option<Reply> {
+        None
+    }
+
+    fn failure(&self) -> Reply {
+        error(500, "server_error", "something went wrong")
+    }
 }

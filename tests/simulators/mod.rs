@@ -11,6 +11,7 @@ mod chat;
 mod engine;
 pub mod fault;
 mod handle;
+mod healing;
 mod llama_router;
 mod lm_studio;
 mod localai;

@@ -25,7 +25,7 @@ pub const VARIABLE: &str = "END_TO_END_SIMULATOR";
 #[serde(tag = "be", rename_all = "snake_case")]
 enum Stage {
     Server(Options),
-    Engine { port: Option<u16>, outlives: bool },
+    Engine(engine::Stage),
 }
 
 /// A server's start.
@@ -43,8 +43,8 @@ pub fn server_stage(options: &Options) -> String {
     stage(&Stage::Server(options.clone()))
 }
 
-pub fn engine_stage(port: Option<u16>, outlives: bool) -> String {
-    stage(&Stage::Engine { port, outlives })
+pub fn engine_stage(engine: engine::Stage) -> String {
+    stage(&Stage::Engine(engine))
 }
 
 fn stage(stage: &Stage) -> String {
@@ -72,7 +72,7 @@ pub const ARGUMENTS: &[&str] =
 fn is_what_its_variable_says() {
     let Ok(text) = std::env::var(VARIABLE) else { return };
     match serde_json::from_str(&text).expect("a stage") {
-        Stage::Engine { port, outlives } => engine::run(port, outlives),
+        Stage::Engine(stage) => engine::run(stage),
         Stage::Server(options) => serve(options),
     }
     std::process::exit(0);
@@ -96,7 +96,7 @@ fn serve(options: Options) {
     let ends = world.clone();
     std::thread::spawn(move || {
         // These listen only when their model is there (vLLM binds before and does not listen, which refuses as well).
-        if matches!(options.kind, Kind::Vllm | Kind::LlamaCppPython) {
+        if matches!(options.kind, Kind::Vllm | Kind::LlamaCppPython | Kind::TextGenerationWebui) {
             world.wait_loaded();
         }
         match TcpListener::bind(options.address) {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Fault, Kind,
-    engine::{Engine, Looks},
+    engine::{Doing, Engine, Looks},
     fault::Active,
     process::Options,
 };
@@ -57,7 +57,26 @@ impl World {
         for (name, _) in options.models.iter().filter(|(_, loaded)| *loaded) {
             world.load(name);
         }
+        let watched = world.clone();
+        std::thread::spawn(move || {
+            loop {
+                watched.pause();
+                watched.bury_engines();
+            }
+        });
         world
+    }
+
+    /// vLLM ends with its engine, with code 0 (vllm#48966); the others have one model less.
+    fn bury_engines(&self) {
+        let mut state = self.state();
+        let State { engines, models, .. } = &mut *state;
+        for ended in engines.extract_if(.., Engine::has_ended) {
+            if self.kind == Kind::Vllm {
+                std::process::exit(0);
+            }
+            models.insert(ended.model.clone(), Load::Unloaded);
+        }
     }
 
     pub fn faults(&self) -> Active {
@@ -70,7 +89,7 @@ impl World {
         }
         let mut state = self.state();
         if *fault == Fault::LoseEngines {
-            state.engines.clear();
+            state.engines.iter_mut().for_each(Engine::crash);
         }
         state.faults.take(fault);
         set_engines_to_work(&mut state);
@@ -184,21 +203,15 @@ pub fn capacity(kind: Kind) -> u64 {
 
 /// The engines of a backend, where they are processes of their own.
 fn looks(kind: Kind) -> Option<Looks> {
+    let looks = Looks { file: "", title: None, arguments: &[], outlives: false, answers: false };
     Some(match kind {
-        Kind::LmStudio => Looks { file: "node", title: None, arguments: &["llmworker.js"], outlives: true },
-        Kind::LocalAi => Looks {
-            file: "llama-cpp-fallback",
-            title: None,
-            arguments: &["--addr", "127.0.0.1:{port}"],
-            outlives: false,
-        },
-        Kind::Vllm => Looks { file: "python3", title: Some("VLLM::EngineCore"), arguments: &[], outlives: true },
-        Kind::LlamaRouter => Looks {
-            file: "llama-server",
-            title: None,
-            arguments: &["--host", "127.0.0.1", "--port", "{port}", "--alias", "{model}"],
-            outlives: false,
-        },
+        Kind::LmStudio => Looks { file: "node", arguments: &["llmworker.js"], outlives: true, ..looks },
+        Kind::LocalAi => Looks { file: "llama-cpp-fallback", arguments: &["--addr", "127.0.0.1:{port}"], ..looks },
+        Kind::Vllm => Looks { file: "python3", title: Some("VLLM::EngineCore"), outlives: true, ..looks },
+        Kind::LlamaRouter | Kind::TextGenerationWebui => {
+            let arguments = &["--host", "127.0.0.1", "--port", "{port}", "--alias", "{model}"];
+            Looks { file: "llama-server", arguments, answers: true, ..looks }
+        }
         _ => return None,
     })
 }
@@ -207,9 +220,13 @@ fn set_engines_to_work(state: &mut State) {
     let still = state.faults.stall || state.faults.hang;
     let State { engines, models, work, .. } = state;
     for engine in engines {
-        let loads = models.get(&engine.model) == Some(&Load::Loading);
         let runs = work.get(&engine.model).is_some_and(|work| work.running > 0);
-        engine.set_working(loads || (runs && !still));
+        engine.set(match () {
+            () if models.get(&engine.model) == Some(&Load::Loading) => Doing::Loading,
+            () if runs && still => Doing::Stalled,
+            () if runs => Doing::Generating,
+            () => Doing::Nothing,
+        });
     }
 }
 
@@ -238,6 +255,9 @@ impl Iterator for Generation {
             });
         }
         let faults = self.world.faults();
+        if self.running && self.world.load_of(&self.model) != Some(Load::Loaded) {
+            return None; // its engine has ended
+        }
         if !self.running || faults.stall || faults.hang {
             self.world.pause();
             return Some(None);

@@ -86,8 +86,10 @@ fn greets(answer: &Response) -> Result<(), Option<Verdict>> {
         return Err(Some(Verdict::new(Outcome::Foreign, "no /lmstudio-greeting here: this is not LM Studio")));
     }
     let body: Value = answer::parsed(answer)?;
-    if body.get("lmstudio") == Some(&Value::Bool(true)) {
-        return Ok(());
+    match body.get("lmstudio") {
+        Some(Value::Bool(true)) => return Ok(()),
+        Some(_) => return Err(Some(Verdict::new(Outcome::Malformed, "`lmstudio` is not true"))),
+        None => {}
     }
     Err(Some(match answer::error_of(&body) {
         Some(text) if list::is_no_such_route(&text) => {

@@ -72,11 +72,15 @@ async fn liveness(io: &mut Io, timeout_ms: u64) -> Result<(), Stop> {
         }
     }
     let body: serde_json::Value = answer::json(io, &answer).ok_or(Stop::Enough)?;
-    match body.get("version").and_then(|version| version.as_str()) {
-        Some(version) => {
+    match body.get("version").map(|version| version.as_str()) {
+        Some(Some(version)) => {
             io.report.version = Some(version.to_owned());
             io.report.phase = Some(Phase::Ready);
             Ok(())
+        }
+        Some(None) => {
+            io.judge(&answer, Outcome::Malformed, "`version` is no text");
+            Err(Stop::Enough)
         }
         None => {
             let text = answer::error_of(&body).unwrap_or_else(|| "JSON without `version`".into());
