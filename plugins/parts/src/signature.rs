@@ -47,7 +47,9 @@ const SIGNATURES: &[(&str, &str)] = &[
 /// The symptom that an error text stands for, where it is a known one.
 pub fn symptom(text: &str) -> Option<&'static str> {
     let text = text.to_ascii_lowercase();
-    SIGNATURES.iter().find(|(part, _)| text.contains(part)).map(|(_, id)| *id)
+    // llama.cpp's router, of a child that ended before it was ready.
+    let by_router = || (text.starts_with("model name=") && text.ends_with("failed to load")).then_some("load_failed");
+    SIGNATURES.iter().find(|(part, _)| text.contains(part)).map(|(_, id)| *id).or_else(by_router)
 }
 
 #[cfg(test)]
@@ -82,6 +84,8 @@ mod tests {
             ("failed to load model with internal loader: backend not found: whisper", Some("not_installed")),
             ("rpc error: code = Unimplemented desc = unknown method Status", None),
             ("model \"q\" is at capacity (max_concurrent=1); retry after 1s", None),
+            ("model name=broken failed to load", Some("load_failed")),
+            ("the image failed to load", None),
             ("model 'nope' not found", None),
             ("server busy, please try again.  maximum pending requests exceeded", None),
         ] {
