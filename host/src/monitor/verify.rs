@@ -105,7 +105,8 @@ impl TargetTask {
             _ = control.wait_for(|c| c.shutting_down) => return None,
         };
         let report = run.report.unwrap_or_default();
-        if matches!(report.result, Some(RepairResult::Done | RepairResult::Already)) {
+        // `unsupported`: its models are there from its start, or not at all; a token tells.
+        if matches!(report.result, Some(RepairResult::Done | RepairResult::Already | RepairResult::Unsupported)) {
             return None;
         }
         let words = report.text.or(run.requests.last().map(|r| r.sentence())).unwrap_or_else(|| "no answer".into());

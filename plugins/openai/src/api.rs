@@ -25,6 +25,11 @@ impl List {
         self.data.is_some()
     }
 
+    /// The model that is meant by a name.
+    pub fn find(&self, name: &str) -> Option<&Listed> {
+        self.models().iter().find(|model| model.id == name || model.aliases.iter().any(|alias| alias == name))
+    }
+
     pub fn capabilities(&self, id: &str) -> Option<&[String]> {
         let named = self.models.as_deref()?.iter().find(|named| named.name.as_deref() == Some(id))?;
         named.capabilities.as_deref()
@@ -70,14 +75,19 @@ pub struct Meta {
     pub ftype: Option<String>,
 }
 
+/// Of a model of llama.cpp's router.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Status {
     #[serde(default)]
     pub value: Option<String>,
+    /// Its last process ended with an error.
     #[serde(default)]
     pub failed: bool,
     #[serde(default)]
     pub exit_code: Option<i64>,
+    /// The command of its process, also while there is none.
+    #[serde(default)]
+    pub args: Vec<String>,
 }
 
 /// `GET /props` of llama.cpp's server.
@@ -99,6 +109,28 @@ pub struct Props {
     pub endpoint_metrics: Option<bool>,
     #[serde(default)]
     role: Option<String>,
+}
+
+/// `GET /v1/internal/model/info` of text-generation-webui.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebuiInfo {
+    /// `None` (a string) while no model is loaded.
+    pub model_name: Option<String>,
+    /// By what it runs: `llama.cpp`, `Transformers`, `ExLlamav3`.
+    #[serde(default)]
+    pub loader: Option<String>,
+}
+
+impl WebuiInfo {
+    pub fn loaded(&self) -> Option<&str> {
+        self.model_name.as_deref().filter(|name| !name.is_empty() && *name != "None")
+    }
+}
+
+/// `GET /v1/internal/model/list` of text-generation-webui.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebuiList {
+    pub model_names: Vec<String>,
 }
 
 impl Props {

@@ -1,4 +1,4 @@
-//! A few tokens from a model that is in memory, where a request loads, wakes and throws out nothing.
+//! A few tokens from a model that is in memory, where a request loads, wakes, prolongs and throws out nothing.
 
 use ai_monitor_plugin_api::{
     Io, Stop,
@@ -9,113 +9,219 @@ use ai_monitor_plugin_api::{
 use plugin_parts::{
     answer,
     generation::{self, not_begun, skipped},
-    llama_server, metrics,
+    process,
 };
 use serde_json::{Value, json};
 
-use crate::{FRONT_MS, Flavour, api::List, front, llama_cpp, models, vllm};
+use crate::{
+    FRONT_MS, Front,
+    api::{List, Props, WebuiInfo},
+    front,
+    llama_cpp::{self, Place},
+    models, python, query, router, vllm, webui,
+};
+
+const WOULD_STAY_AWAKE: &str = "it sleeps when it is idle: asking by the clock would keep it awake";
 
 pub async fn probe(io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<(), Stop> {
     let front = front(io, start, FRONT_MS).await?;
-    let wanted = ask.model.as_deref();
-    // Before the list is asked for: what says no at once.
-    let busy = match front.flavour {
-        Flavour::LlamaCpp => llama_cpp_is_unfit(io).await?,
-        Flavour::Vllm => vllm::waiting(io).await?.filter(|n| *n > 0).map(|n| format!("{n} requests wait already")),
-        Flavour::LlamaCppPython | Flavour::Other => None,
-    };
-    if let Some(why) = busy {
-        io.report.inference = Some(skipped(wanted, why));
-        return Ok(());
-    }
-    let list = match front.list {
-        Some(list) => list,
-        None => match models::ask(io).await? {
-            Some(list) => list,
-            None => return Ok(()),
-        },
-    };
-    let inference = match choose(front.flavour, &list, wanted, start) {
-        Ok(model) => from_model(io, start, ask, &list, model).await?,
-        Err(why) => skipped(wanted, why),
+    let inference = match from(io, start, ask, front).await? {
+        Ok(question) => question.ask(io, start, ask).await?,
+        Err(why) => skipped(ask.model.as_deref(), why),
     };
     generation::report(io, inference);
     Ok(())
 }
 
-/// Why llama.cpp's server may not be asked now.
-async fn llama_cpp_is_unfit(io: &mut Io) -> Result<Option<String>, Stop> {
-    let Some(props) = llama_cpp::props(io).await? else {
-        return Ok(Some("whether it sleeps cannot be known: asking could wake it".into()));
-    };
-    if props.is_router() {
-        return Ok(Some("a router loads what it is asked for and throws others out".into()));
-    }
-    if props.is_sleeping {
-        return Ok(Some("it sleeps: asking would wake it".into()));
-    }
-    if let Some(slots) = llama_cpp::slots(io, &props).await? {
-        return Ok((!llama_server::has_free_slot(&slots)).then(|| "no free slot".into()));
-    }
-    let running = llama_cpp::metrics(io, &props).await?;
-    let running = running.and_then(|text| metrics::sum(&text, "llamacpp:requests_processing"));
-    let full = running.zip(props.total_slots).is_some_and(|(running, slots)| running >= slots);
-    Ok(full.then(|| "no free slot".into()))
-}
-
-/// The model to name, or why none may be named.
-fn choose<'a>(flavour: Flavour, list: &'a List, wanted: Option<&'a str>, start: &Start) -> Result<&'a str, String> {
-    let Some(first) = list.models().first() else { return Err("it has no model".into()) };
-    let is_listed =
-        |name: &str| list.models().iter().any(|model| model.id == name || model.aliases.iter().any(|a| a == name));
-    match flavour {
-        // It serves any name with its one model, and says which that is.
-        Flavour::LlamaCpp => return Ok(wanted.unwrap_or(&first.id)),
-        Flavour::Vllm => {}
-        Flavour::LlamaCppPython if list.models().len() > 1 => {
-            return Err("it has several models in turn: naming one could throw another out".into());
+/// What is to be asked, or why nothing may be asked now.
+async fn from(io: &mut Io, start: &Start, ask: &InferenceAsk, front: Front) -> Result<Result<Question, String>, Stop> {
+    match front {
+        Front::LlamaCpp(list) => {
+            let Some(props) = llama_cpp::props(io).await? else {
+                return Ok(Err("whether it sleeps cannot be known: asking could wake it".into()));
+            };
+            if props.is_router() {
+                of_router(io, start, ask, list).await
+            } else {
+                single(io, start, ask, list, &props).await
+            }
         }
-        Flavour::LlamaCppPython => {}
-        Flavour::Other if models::always_loaded(start) => {}
-        Flavour::Other => {
-            return Err("whether naming a model loads it cannot be known; the setting `always_loaded` says so".into());
+        Front::Vllm(list) => {
+            if let Some(why) = vllm::is_unfit(io).await? {
+                return Ok(Err(why));
+            }
+            let list = models::or_ask(io, list).await?;
+            Ok(list.ok_or_else(no_list).and_then(|list| listed(&list, ask)))
         }
-    }
-    match wanted {
-        Some(wanted) if !is_listed(wanted) => Err(format!("{wanted} is not among its models")),
-        wanted => Ok(wanted.unwrap_or(&first.id)),
+        Front::Webui(info) => of_webui(io, start, ask, &info).await,
+        Front::LlamaCppPython(list) => Ok(match python::is_unfit(start, &list) {
+            Some(why) => Err(why),
+            None => listed(&list, ask),
+        }),
+        Front::Other(list) if models::state_by_user(start).is_some() => Ok(listed(&list, ask)),
+        Front::Other(_) => {
+            Ok(Err("whether naming a model loads it cannot be known; the setting `always_loaded` says so".into()))
+        }
     }
 }
 
-async fn from_model(
+/// Of llama.cpp's server with one model.
+async fn single(
     io: &mut Io,
     start: &Start,
     ask: &InferenceAsk,
-    list: &List,
-    model: &str,
-) -> Result<Inference, Stop> {
-    let capable = |what: &str| list.capabilities(model).map(|all| all.iter().any(|capability| capability == what));
-    if capable("embedding") == Some(true) && capable("completion") == Some(false) {
-        return vector(io, start, ask, model).await;
+    list: Option<List>,
+    props: &Props,
+) -> Result<Result<Question, String>, Stop> {
+    if props.is_sleeping {
+        return Ok(Err("it sleeps: asking would wake it".into()));
     }
-    let body = generation::chat_body(Some(model), &ask.prompt, ask.max_tokens);
-    let request =
-        Request::post_json("/v1/chat/completions", &body, start.deadline_ms).note(format!("a token from {model}"));
-    let mut inference = generation::chat(io, request, None).await?;
-    if inference.result == Some(InferenceResult::Failed) && inference.text.as_deref() == Some("Loading model") {
-        // It began to load after we had looked.
-        inference.result = Some(InferenceResult::Skipped);
+    if ask.scheduled && llama_cpp::falls_asleep(start) {
+        return Ok(Err(WOULD_STAY_AWAKE.into()));
     }
-    inference.model.get_or_insert_with(|| model.to_owned());
-    Ok(inference)
+    if let Some(why) = llama_cpp::is_full(io, &Place::target(), props).await? {
+        return Ok(Err(why));
+    }
+    let Some(list) = models::or_ask(io, list).await? else { return Ok(Err(no_list())) };
+    let Some(first) = list.models().first() else { return Ok(Err("it has no model".into())) };
+    // It serves any name with its one model, and says which that is.
+    let model = ask.model.as_deref().unwrap_or(&first.id);
+    Ok(Ok(Question { embeds: embeds(&list, &first.id), ..Question::named(model) }))
 }
 
-/// A vector of a model that makes no text.
-async fn vector(io: &mut Io, start: &Start, ask: &InferenceAsk, model: &str) -> Result<Inference, Stop> {
-    let body = json!({"model": model, "input": ask.prompt});
-    let request = Request::post_json("/v1/embeddings", &body, start.deadline_ms).note(format!("a vector from {model}"));
-    let answer = io.request(request).await?;
-    let Some(body) = answer::json::<Value>(io, &answer) else { return Ok(not_begun(Some(model), &answer)) };
-    let filled = body.pointer("/data/0/embedding").and_then(Value::as_array).is_some_and(|vector| !vector.is_empty());
-    Ok(generation::vector(model, filled, answer.ms))
+/// Of a model that llama.cpp's router has loaded.
+async fn of_router(
+    io: &mut Io,
+    start: &Start,
+    ask: &InferenceAsk,
+    list: Option<List>,
+) -> Result<Result<Question, String>, Stop> {
+    let Some(list) = models::or_ask(io, list).await? else { return Ok(Err(no_list())) };
+    let model = match ask.model.as_deref() {
+        None => list.models().iter().find(|model| router::status(model) == Some("loaded")),
+        Some(wanted) => match list.find(wanted) {
+            None => return Ok(Err(format!("{wanted} is not among its models"))),
+            found => found,
+        },
+    };
+    let Some(model) = model else { return Ok(Err("no model is loaded that could be asked".into())) };
+    match router::status(model) {
+        Some("loaded") => {}
+        Some("sleeping") => return Ok(Err(format!("{} sleeps: asking would wake it", model.id))),
+        _ => return Ok(Err(format!("{} is not loaded", model.id))),
+    }
+    if ask.scheduled && router::sleeps(start, model) {
+        return Ok(Err(WOULD_STAY_AWAKE.into()));
+    }
+    let address = router::child_of(start, &model.id).and_then(process::address);
+    if address.is_none() && ask.scheduled {
+        let why = "its process is not known, and what the router is asked counts when it chooses what to throw out";
+        return Ok(Err(why.into()));
+    }
+    let place = address.map_or_else(|| Place::behind_router(&model.id), Place::child);
+    if let Some(why) = llama_cpp::child_is_unfit(io, &place).await? {
+        return Ok(Err(why));
+    }
+    let (to, query) = match address {
+        Some(address) => (Some(address.to_owned()), String::new()),
+        None => (None, format!("?model={}&autoload=false", query::encoded(&model.id))),
+    };
+    Ok(Ok(Question { model: model.id.clone(), to, query, embeds: router::embeds(model) }))
+}
+
+/// Of the model that text-generation-webui has loaded.
+async fn of_webui(
+    io: &mut Io,
+    start: &Start,
+    ask: &InferenceAsk,
+    info: &WebuiInfo,
+) -> Result<Result<Question, String>, Stop> {
+    let Some(loaded) = info.loaded() else { return Ok(Err("no model is loaded".into())) };
+    if let Some(wanted) = ask.model.as_deref().filter(|wanted| *wanted != loaded) {
+        return Ok(Err(format!("{wanted} is not loaded")));
+    }
+    let child = webui::child(start.processes.as_deref().unwrap_or_default());
+    // It names a model as loaded also after it has unloaded it for being idle.
+    if webui::unloads_idle(start) && (ask.scheduled || child.is_none()) {
+        return Ok(Err("it unloads an idle model: asking could load it or keep it".into()));
+    }
+    if let Some((_, address)) = child
+        && let Some(why) = llama_cpp::child_is_unfit(io, &Place::child(address)).await?
+    {
+        return Ok(Err(why));
+    }
+    Ok(Ok(Question::named(loaded)))
+}
+
+/// Of a server that has all models of its list in memory.
+fn listed(list: &List, ask: &InferenceAsk) -> Result<Question, String> {
+    let first = list.models().first().ok_or("it has no model")?;
+    let model = match ask.model.as_deref() {
+        Some(wanted) => list.find(wanted).map(|_| wanted).ok_or(format!("{wanted} is not among its models"))?,
+        None => &first.id,
+    };
+    Ok(Question { embeds: embeds(list, model), ..Question::named(model) })
+}
+
+/// Makes vectors and no text.
+fn embeds(list: &List, model: &str) -> bool {
+    let capable = |what: &str| list.capabilities(model).map(|all| all.iter().any(|capability| capability == what));
+    capable("embedding") == Some(true) && capable("completion") == Some(false)
+}
+
+fn no_list() -> String {
+    "its models are not known".into()
+}
+
+/// What is to be asked, and where.
+struct Question {
+    model: String,
+    /// An address of `start.processes`; the target itself if absent.
+    to: Option<String>,
+    query: String,
+    embeds: bool,
+}
+
+impl Question {
+    fn named(model: &str) -> Question {
+        Question { model: model.to_owned(), to: None, query: String::new(), embeds: false }
+    }
+
+    async fn ask(&self, io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<Inference, Stop> {
+        let mut inference =
+            if self.embeds { self.vector(io, start, ask).await? } else { self.tokens(io, start, ask).await? };
+        if inference.result == Some(InferenceResult::Failed)
+            && matches!(inference.text.as_deref(), Some("Loading model" | "model is not loaded"))
+        {
+            // It began to load, or was thrown out, after we had looked.
+            inference.result = Some(InferenceResult::Skipped);
+        }
+        inference.model.get_or_insert_with(|| self.model.clone());
+        Ok(inference)
+    }
+
+    async fn tokens(&self, io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<Inference, Stop> {
+        let body = generation::chat_body(Some(&self.model), &ask.prompt, ask.max_tokens);
+        let request = self.post("/v1/chat/completions", &body, start.deadline_ms);
+        generation::chat(io, request.note(format!("a token from {}", self.model)), None).await
+    }
+
+    /// A vector of a model that makes no text.
+    async fn vector(&self, io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<Inference, Stop> {
+        let body = json!({"model": self.model, "input": ask.prompt});
+        let request = self.post("/v1/embeddings", &body, start.deadline_ms);
+        let answer = io.request(request.note(format!("a vector from {}", self.model))).await?;
+        let Some(body) = answer::json::<Value>(io, &answer) else { return Ok(not_begun(Some(&self.model), &answer)) };
+        let filled =
+            body.pointer("/data/0/embedding").and_then(Value::as_array).is_some_and(|vector| !vector.is_empty());
+        Ok(generation::vector(&self.model, filled, answer.ms))
+    }
+
+    fn post(&self, path: &str, body: &Value, timeout_ms: u64) -> Request {
+        let request = Request::post_json(format!("{path}{}", self.query), body, timeout_ms);
+        match &self.to {
+            Some(address) => request.to(address.clone()),
+            None => request,
+        }
+    }
 }

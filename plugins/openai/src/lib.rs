@@ -1,4 +1,5 @@
-//! ai-monitor's probe plugin for servers that speak OpenAI's protocol: llama.cpp's, vLLM, llama-cpp-python, others.
+//! ai-monitor's probe plugin for servers that speak OpenAI's protocol: llama.cpp's, alone and as a router, vLLM,
+//! text-generation-webui, llama-cpp-python, others.
 //!
 //! The protocol has no health, no states and no progress of its own; what a flavour has beyond it is in a file each.
 
@@ -6,17 +7,22 @@ mod api;
 mod inference;
 mod llama_cpp;
 mod models;
+mod python;
+mod query;
+mod repair;
+mod router;
 mod vllm;
+mod webui;
 
 use ai_monitor_plugin_api::{
     Io, Plugin, Stop,
     effect::Request,
     event::{Depth, Outcome, Response, Role, SessionKind, Start},
     export_plugin,
-    report::{Engine, Phase},
+    report::{Engine, Phase, RepairReport},
 };
 
-use crate::api::List;
+use crate::api::{List, Props, WebuiInfo};
 
 /// For a liveness route beside a deeper probe.
 const FRONT_MS: u64 = 5_000;
@@ -47,29 +53,38 @@ impl Plugin for OpenAi {
             },
         }
     }
+
+    async fn repair(io: &mut Io<RepairReport>, start: &Start) -> Result<(), Stop> {
+        repair::repair(io, start).await
+    }
 }
 
 /// Which server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flavour {
+    /// Alone or as a router: its properties tell.
     LlamaCpp,
     Vllm,
+    Webui,
     LlamaCppPython,
     Other,
 }
 
-/// A server that answered as itself.
-struct Front {
-    flavour: Flavour,
-    /// Its models, where the liveness route has already given them.
-    list: Option<List>,
+/// A server that answered as itself, and what its liveness route has told already.
+enum Front {
+    LlamaCpp(Option<List>),
+    Vllm(Option<List>),
+    Webui(WebuiInfo),
+    LlamaCppPython(List),
+    Other(List),
 }
 
 /// The variant of the manifest's rules that identification found.
 fn found(start: &Start) -> Option<Flavour> {
     match start.variant.as_deref()? {
-        "llama.cpp" => Some(Flavour::LlamaCpp),
+        "llama.cpp" | "llama.cpp-router" => Some(Flavour::LlamaCpp),
         "vllm" => Some(Flavour::Vllm),
+        "text-generation-webui" => Some(Flavour::Webui),
         "llama-cpp-python" => Some(Flavour::LlamaCppPython),
         _ => None,
     }
@@ -80,27 +95,33 @@ async fn front(io: &mut Io, start: &Start, timeout_ms: u64) -> Result<Front, Sto
     match found(start) {
         Some(Flavour::LlamaCpp) => {
             llama_cpp::health(io, start, timeout_ms).await?;
-            Ok(Front { flavour: Flavour::LlamaCpp, list: None })
+            Ok(Front::LlamaCpp(None))
         }
         Some(Flavour::Vllm) => {
             vllm::health(io, timeout_ms).await?;
-            Ok(Front { flavour: Flavour::Vllm, list: None })
+            Ok(Front::Vllm(None))
         }
+        Some(Flavour::Webui) => Ok(Front::Webui(webui::info(io, timeout_ms).await?)),
         known => {
             let request = Request::get("/v1/models", timeout_ms).of(Depth::Liveness).max_bytes(LIST_BYTES);
             let answer = io.request(request).await?;
             let list = models::list(io, &answer);
             let flavour = known.unwrap_or_else(|| guess(&answer, list.as_ref()));
-            if list.is_none() {
+            let Some(list) = list else {
                 if flavour == Flavour::LlamaCpp {
                     llama_cpp::note_loading(io, start, &answer);
                 }
                 return Err(Stop::Enough);
-            }
+            };
             if flavour != Flavour::LlamaCpp {
                 io.report.phase = Some(Phase::Ready);
             }
-            Ok(Front { flavour, list })
+            Ok(match flavour {
+                Flavour::LlamaCpp => Front::LlamaCpp(Some(list)),
+                Flavour::Vllm => Front::Vllm(Some(list)),
+                Flavour::LlamaCppPython => Front::LlamaCppPython(list),
+                Flavour::Webui | Flavour::Other => Front::Other(list),
+            })
         }
     }
 }
@@ -117,32 +138,44 @@ fn guess(answer: &Response, list: Option<&List>) -> Flavour {
     }
 }
 
+/// All models with their states.
 async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
-    let front = front(io, start, FRONT_MS).await?;
-    let props = match front.flavour {
-        Flavour::LlamaCpp => llama_cpp::props(io).await?,
-        _ => None,
-    };
-    let list = match front.list {
-        Some(list) => Some(list),
-        None => models::ask(io).await?,
-    };
-    if front.flavour == Flavour::Vllm {
-        vllm::version(io).await?;
-    }
-    if let Some(list) = list {
-        let state = models::common_state(front.flavour, props.as_ref(), &list, start);
-        io.report.models = models::reported(&list, state);
+    match front(io, start, FRONT_MS).await? {
+        Front::LlamaCpp(list) => {
+            let props = llama_cpp::props(io).await?;
+            if let Some(list) = models::or_ask(io, list).await? {
+                if props.as_ref().is_some_and(Props::is_router) {
+                    router::note_failed(io, &list);
+                }
+                io.report.models = models::reported(&list, props.as_ref().and_then(models::state_by_props));
+            }
+        }
+        Front::Vllm(list) => {
+            let list = models::or_ask(io, list).await?;
+            vllm::version(io).await?;
+            vllm::metrics(io).await?;
+            let state = models::state_by_phase(io.report.phase);
+            io.report.models = list.and_then(|list| models::reported(&list, state));
+        }
+        Front::Webui(info) => webui::readiness(io, &info).await?,
+        Front::LlamaCppPython(list) => io.report.models = models::reported(&list, python::state(&list)),
+        Front::Other(list) => io.report.models = models::reported(&list, models::state_by_user(start)),
     }
     Ok(())
 }
 
+/// What it works on.
 async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
-    match front(io, start, FRONT_MS).await?.flavour {
-        Flavour::LlamaCpp => llama_cpp::progress(io, start).await,
-        Flavour::Vllm => vllm::progress(io, start).await,
+    match front(io, start, FRONT_MS).await? {
+        Front::LlamaCpp(_) => match llama_cpp::props(io).await? {
+            Some(props) if props.is_router() => router::progress(io, start).await,
+            Some(props) => llama_cpp::progress(io, start, &props).await,
+            None => Ok(()),
+        },
+        Front::Vllm(_) => vllm::progress(io, start).await,
+        Front::Webui(info) => webui::progress(io, start, &info).await,
         // These tell nothing of their work.
-        Flavour::LlamaCppPython | Flavour::Other => Ok(()),
+        Front::LlamaCppPython(_) | Front::Other(_) => Ok(()),
     }
 }
 

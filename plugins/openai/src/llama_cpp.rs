@@ -1,21 +1,64 @@
 //! What llama.cpp's server has beyond the protocol: health, its properties, slots and metrics.
 //!
-//! A sleeping server is woken by `GET /slots`, and a router loads and evicts; so `/props` is asked first.
+//! A sleeping server is woken by `GET /slots`, and an idle one is kept awake by it, because it restarts the timer of
+//! `--sleep-idle-seconds`; `/health`, `/props` and `/metrics` do neither (all measured). So `/props` is asked first,
+//! then `/metrics`, and `/slots` only while there is work or no other way to know.
 
 use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
     event::{Depth, Outcome, Response, Role, Start},
-    report::{Counter, Phase},
+    report::{Counter, Engine, Phase},
 };
 use plugin_parts::{
     answer,
     llama_server::{self, Slot},
-    metrics,
+    metrics, process,
 };
 use serde_json::Value;
 
-use crate::{CHEAP_MS, LIST_BYTES, api::Props, is_absent, server_engine};
+use crate::{CHEAP_MS, LIST_BYTES, api::Props, is_absent, query, server_engine};
+
+/// A server that answers in a millisecond or not at all.
+const CHILD_MS: u64 = 2_000;
+
+/// Where a llama.cpp server answers.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// An address of `start.processes`; the target itself if absent.
+    to: Option<String>,
+    /// The model whose child a router is to pass the question on to.
+    model: Option<String>,
+}
+
+impl Place {
+    /// The target itself.
+    pub fn target() -> Place {
+        Place::default()
+    }
+
+    /// A child, on a port of its own.
+    pub fn child(address: &str) -> Place {
+        Place { to: Some(address.to_owned()), model: None }
+    }
+
+    /// A router's child by way of its router, which is told to load none.
+    pub fn behind_router(model: &str) -> Place {
+        Place { to: None, model: Some(model.to_owned()) }
+    }
+
+    fn get(&self, path: &str) -> Request {
+        let path = match &self.model {
+            Some(model) => format!("{path}?model={}&autoload=false", query::encoded(model)),
+            None => path.to_owned(),
+        };
+        let request = match &self.to {
+            Some(address) => Request::get(path, CHILD_MS).to(address.clone()).of(Depth::Progress),
+            None => Request::get(path, CHEAP_MS),
+        };
+        request.max_bytes(LIST_BYTES)
+    }
+}
 
 /// Asks `/health`. A server that does not answer or is loading ends the session.
 pub async fn health(io: &mut Io, start: &Start, timeout_ms: u64) -> Result<(), Stop> {
@@ -61,62 +104,160 @@ fn depth(start: &Start) -> Option<Depth> {
 
 /// Its properties, which can be asked for at any time without waking it. Fills in version and phase.
 pub async fn props(io: &mut Io) -> Result<Option<Props>, Stop> {
-    let answer = io.request(Request::get("/props", CHEAP_MS).max_bytes(LIST_BYTES)).await?;
+    let answer = io.request(Place::target().get("/props")).await?;
     let Some(props) = answer::json::<Props>(io, &answer) else { return Ok(None) };
     io.report.version = props.build_info.clone();
     io.report.phase = Some(if props.is_sleeping { Phase::Sleeping } else { Phase::Ready });
     Ok(Some(props))
 }
 
-/// What it works on.
-pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
-    let Some(props) = props(io).await? else { return Ok(()) };
-    if props.is_router() {
-        return Ok(());
-    }
+/// What a single server works on.
+pub async fn progress(io: &mut Io, start: &Start, props: &Props) -> Result<(), Stop> {
     let mut engine = server_engine(start, Role::Main);
     engine.model = props.model_alias.clone();
+    describe(io, &Place::target(), props, falls_asleep(start), &mut engine).await?;
+    io.report.engines = Some(vec![engine]);
+    Ok(())
+}
+
+/// What a child works on, asked on its own port, or by way of its router. `false`: it does not answer.
+pub async fn child(io: &mut Io, place: &Place, falls_asleep: bool, engine: &mut Engine) -> Result<bool, Stop> {
+    let answer = io.request(place.get("/props")).await?;
+    if is_loading(&answer) {
+        engine.phase = Some(Phase::Loading);
+    } else if let Some(props) = answer::json::<Props>(io, &answer) {
+        engine.model = engine.model.take().or_else(|| props.model_alias.clone());
+        describe(io, place, &props, falls_asleep, engine).await?;
+    }
+    Ok(answer::answered(&answer))
+}
+
+/// Fills in what metrics and slots tell of a server's work.
+async fn describe(
+    io: &mut Io,
+    place: &Place,
+    props: &Props,
+    falls_asleep: bool,
+    engine: &mut Engine,
+) -> Result<(), Stop> {
     engine.capacity = props.total_slots;
     if props.is_sleeping {
         engine.phase = Some(Phase::Sleeping);
         engine.running = Some(0);
-        io.report.engines = Some(vec![engine]);
         return Ok(());
     }
     engine.phase = Some(Phase::Ready);
-    // In the report before the routes that may hang are asked.
-    io.report.engines = Some(vec![engine.clone()]);
-    if let Some(slots) = slots(io, &props).await? {
-        llama_server::describe(&mut engine, &slots);
-        io.report.engines = Some(vec![engine.clone()]);
-    }
-    if let Some(text) = metrics(io, &props).await? {
-        engine.queued = metrics::sum(&text, "llamacpp:requests_deferred");
-        engine.running = engine.running.or(metrics::sum(&text, "llamacpp:requests_processing"));
-        // Moves with each batch; `tokens_predicted_total` only when a request ends.
-        if let Some(value) = metrics::sum(&text, "llamacpp:n_decode_total") {
-            let counter = Counter { id: "n_decode_total".into(), kind: "batches".into(), value };
-            engine.counters.get_or_insert_default().push(counter);
+    let work = match metrics(io, place, props).await? {
+        Metrics::Text(text) => {
+            let work = Work::read(&text);
+            engine.running = work.running;
+            engine.queued = work.queued;
+            // Moves with each batch; `tokens_predicted_total` only when a request ends.
+            if let Some(value) = metrics::sum(&text, "llamacpp:n_decode_total") {
+                let counter = Counter { id: "n_decode_total".into(), kind: "batches".into(), value };
+                engine.counters.get_or_insert_default().push(counter);
+            }
+            Some(work)
         }
-        io.report.engines = Some(vec![engine]);
+        // Slots stand in the same queue: asking for them would be silent, too.
+        Metrics::Silent => return Ok(()),
+        Metrics::None => None,
+    };
+    let idle = work.is_some_and(|work| work.is_none());
+    if idle || (falls_asleep && work.is_none()) {
+        return Ok(());
+    }
+    if let Some(slots) = slots(io, place, props).await? {
+        llama_server::describe(engine, &slots);
     }
     Ok(())
 }
 
-/// Its slots, where it shows them. Never to be asked of a sleeping server, or of a router.
-pub async fn slots(io: &mut Io, props: &Props) -> Result<Option<Vec<Slot>>, Stop> {
-    if props.is_sleeping || props.is_router() || props.endpoint_slots == Some(false) {
-        return Ok(None);
+/// Why a token may not be asked for now, of a server that is awake.
+pub async fn is_full(io: &mut Io, place: &Place, props: &Props) -> Result<Option<String>, Stop> {
+    let full = match metrics(io, place, props).await? {
+        Metrics::Text(text) => {
+            let Work { running, queued } = Work::read(&text);
+            running.zip(props.total_slots).is_some_and(|(running, slots)| running >= slots) || queued.unwrap_or(0) > 0
+        }
+        // It answers nothing that stands in its queue: a token tells whether it works at all.
+        Metrics::Silent => false,
+        Metrics::None => slots(io, place, props).await?.is_some_and(|slots| !llama_server::has_free_slot(&slots)),
+    };
+    Ok(full.then(|| "no free slot".into()))
+}
+
+/// The properties of a child, and why no token may be asked of it: asked immediately before.
+pub async fn child_is_unfit(io: &mut Io, place: &Place) -> Result<Option<String>, Stop> {
+    let answer = io.request(place.get("/props")).await?;
+    if is_loading(&answer) {
+        return Ok(Some("it is loading".into()));
     }
-    let answer = io.request(Request::get("/slots", CHEAP_MS).of(Depth::Progress).max_bytes(LIST_BYTES)).await?;
-    Ok(answer::json(io, &answer))
+    let Some(props) = answer::json::<Props>(io, &answer) else {
+        return Ok(Some(format!("whether it sleeps cannot be known: {}", answer::words(&answer))));
+    };
+    if props.is_sleeping {
+        return Ok(Some("it sleeps: asking would wake it".into()));
+    }
+    is_full(io, place, &props).await
+}
+
+/// Whether a server that is left alone falls asleep, as far as command lines and settings tell.
+pub fn falls_asleep(start: &Start) -> bool {
+    let told = start.settings.get("sleeps_when_idle").and_then(Value::as_bool).unwrap_or(false);
+    told || start.processes.iter().flatten().any(|process| args_say_asleep(&process.args))
+}
+
+/// By the arguments of one server: 0 and less mean never.
+pub fn args_say_asleep(args: &[String]) -> bool {
+    process::argument(args, "--sleep-idle-seconds").and_then(|s| s.parse::<i64>().ok()).is_some_and(|s| s > 0)
+}
+
+/// Requests at work and waiting.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    running: Option<u64>,
+    queued: Option<u64>,
+}
+
+impl Work {
+    fn read(text: &str) -> Work {
+        Work {
+            running: metrics::sum(text, "llamacpp:requests_processing"),
+            queued: metrics::sum(text, "llamacpp:requests_deferred"),
+        }
+    }
+
+    fn is_none(self) -> bool {
+        self.running == Some(0) && self.queued.unwrap_or(0) == 0
+    }
+}
+
+enum Metrics {
+    Text(String),
+    /// It has them and does not answer.
+    Silent,
+    None,
 }
 
 /// Its metrics, where it was started with `--metrics`.
-pub async fn metrics(io: &mut Io, props: &Props) -> Result<Option<String>, Stop> {
-    if props.is_router() || props.endpoint_metrics != Some(true) {
+async fn metrics(io: &mut Io, place: &Place, props: &Props) -> Result<Metrics, Stop> {
+    if props.endpoint_metrics != Some(true) {
+        return Ok(Metrics::None);
+    }
+    let answer = io.request(place.get("/metrics").of(Depth::Progress)).await?;
+    Ok(match (answer.outcome, answer.body) {
+        (Outcome::Ok, Some(text)) => Metrics::Text(text),
+        (Outcome::Timeout | Outcome::Deadline, _) => Metrics::Silent,
+        _ => Metrics::None,
+    })
+}
+
+/// Its slots, where it shows them. Never to be asked of a sleeping server.
+async fn slots(io: &mut Io, place: &Place, props: &Props) -> Result<Option<Vec<Slot>>, Stop> {
+    if props.endpoint_slots == Some(false) {
         return Ok(None);
     }
-    let answer = io.request(Request::get("/metrics", CHEAP_MS).of(Depth::Progress).max_bytes(LIST_BYTES)).await?;
-    Ok(answer.body.filter(|_| answer.outcome == Outcome::Ok))
+    let answer = io.request(place.get("/slots").of(Depth::Progress)).await?;
+    Ok(answer::json(io, &answer))
 }

@@ -6,15 +6,16 @@ use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
     event::{Outcome, Response, Start},
-    report::{Model, ModelState},
+    report::{Model, ModelState, Phase},
 };
 use plugin_parts::{MODELS_MAX, answer};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::{
-    CHEAP_MS, Flavour, LIST_BYTES,
+    CHEAP_MS, LIST_BYTES,
     api::{List, Listed, Props},
+    router,
 };
 
 pub async fn ask(io: &mut Io) -> Result<Option<List>, Stop> {
@@ -39,25 +40,32 @@ pub fn list(io: &mut Io, answer: &Response) -> Option<List> {
     }
 }
 
-/// The state that all models of a server share; `None` where the protocol does not tell.
-pub fn common_state(flavour: Flavour, props: Option<&Props>, list: &List, start: &Start) -> Option<ModelState> {
-    match flavour {
-        Flavour::LlamaCpp => match props? {
-            props if props.is_router() => None,
-            props if props.is_sleeping => Some(ModelState::Sleeping),
-            _ => Some(ModelState::Loaded),
-        },
-        // It listens only when its one model is in memory.
-        Flavour::Vllm => Some(ModelState::Loaded),
-        // With several, it throws one out to load another.
-        Flavour::LlamaCppPython => (list.models().len() == 1).then_some(ModelState::Loaded),
-        Flavour::Other => always_loaded(start).then_some(ModelState::Loaded),
+/// The list that has come already, or a new one.
+pub async fn or_ask(io: &mut Io, list: Option<List>) -> Result<Option<List>, Stop> {
+    match list {
+        Some(list) => Ok(Some(list)),
+        None => ask(io).await,
     }
 }
 
+/// The state that all models of llama.cpp's server share; a router's have one each.
+pub fn state_by_props(props: &Props) -> Option<ModelState> {
+    match props {
+        props if props.is_router() => None,
+        props if props.is_sleeping => Some(ModelState::Sleeping),
+        _ => Some(ModelState::Loaded),
+    }
+}
+
+/// The state of all models of vLLM: it listens only when its one model is in memory, and may be put to sleep.
+pub fn state_by_phase(phase: Option<Phase>) -> Option<ModelState> {
+    Some(if phase == Some(Phase::Sleeping) { ModelState::Sleeping } else { ModelState::Loaded })
+}
+
 /// What the user says of a server that does not tell.
-pub fn always_loaded(start: &Start) -> bool {
-    start.settings.get("always_loaded").and_then(Value::as_bool).unwrap_or(false)
+pub fn state_by_user(start: &Start) -> Option<ModelState> {
+    let always = start.settings.get("always_loaded").and_then(Value::as_bool).unwrap_or(false);
+    always.then_some(ModelState::Loaded)
 }
 
 pub fn reported(list: &List, common: Option<ModelState>) -> Option<Vec<Model>> {
@@ -88,10 +96,10 @@ fn model(listed: &Listed, capabilities: Option<&[String]>, common: Option<ModelS
 }
 
 fn router_state(listed: &Listed) -> Option<ModelState> {
-    let status = listed.status.as_ref()?;
-    match status.value.as_deref()? {
+    let failed = listed.status.as_ref().is_some_and(|status| status.failed);
+    match router::status(listed)? {
         // A model whose process ended with an error is "unloaded", with a mark.
-        "unloaded" if status.failed => Some(ModelState::Failed),
+        "unloaded" if failed => Some(ModelState::Failed),
         "unloaded" => Some(ModelState::Unloaded),
         "loading" => Some(ModelState::Loading),
         "loaded" => Some(ModelState::Loaded),

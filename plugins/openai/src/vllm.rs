@@ -1,4 +1,7 @@
 //! What vLLM has beyond the protocol: health of its engine, version and metrics.
+//!
+//! Its metrics also tell whether it sleeps (`/is_sleeping` is there in its developers' mode alone) and count requests
+//! rightly, which `/load` does only where the server was started to.
 
 use ai_monitor_plugin_api::{
     Io, Stop,
@@ -37,10 +40,25 @@ pub async fn version(io: &mut Io) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What it works on, by its metrics.
+/// Its metrics, which need no key. Fills in the phase.
+pub async fn metrics(io: &mut Io) -> Result<Option<String>, Stop> {
+    let request = Request::get("/metrics", CHEAP_MS).of(Depth::Progress).max_bytes(LIST_BYTES);
+    let answer = io.request(request).await?;
+    let text = answer.body.filter(|_| answer.outcome == Outcome::Ok);
+    if text.as_deref().is_some_and(sleeps) {
+        io.report.phase = Some(Phase::Sleeping);
+    }
+    Ok(text)
+}
+
+/// Put to sleep by its user: its model is out of GPU memory, and no request is served until it is woken.
+fn sleeps(text: &str) -> bool {
+    metrics::sum_with(text, "vllm:engine_sleep_state", "sleep_state=\"awake\"") == Some(0)
+}
+
+/// What it works on.
 pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
-    let answer = io.request(Request::get("/metrics", CHEAP_MS).max_bytes(LIST_BYTES)).await?;
-    let Some(text) = answer.body.filter(|_| answer.outcome == Outcome::Ok) else { return Ok(()) };
+    let Some(text) = metrics(io).await? else { return Ok(()) };
     // Its engine is a child; without one the work is done by the server itself.
     let mut engine = server_engine(start, Role::Engine);
     if engine.process.is_none() {
@@ -48,6 +66,7 @@ pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     }
     engine.running = metrics::sum(&text, "vllm:num_requests_running");
     engine.queued = metrics::sum(&text, "vllm:num_requests_waiting");
+    engine.phase = sleeps(&text).then_some(Phase::Sleeping);
     let counters: Vec<_> = [("prompt", "vllm:prompt_tokens_total"), ("decode", "vllm:generation_tokens_total")]
         .into_iter()
         .filter_map(|(kind, id)| Some(Counter { id: id.into(), kind: kind.into(), value: metrics::sum(&text, id)? }))
@@ -57,9 +76,12 @@ pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     Ok(())
 }
 
-/// How many requests wait; `None` where that cannot be known.
-pub async fn waiting(io: &mut Io) -> Result<Option<u64>, Stop> {
-    let answer = io.request(Request::get("/metrics", CHEAP_MS).of(Depth::Progress).max_bytes(LIST_BYTES)).await?;
-    let text = answer.body.filter(|_| answer.outcome == Outcome::Ok);
-    Ok(text.and_then(|text| metrics::sum(&text, "vllm:num_requests_waiting")))
+/// Why it may not be asked for a token now.
+pub async fn is_unfit(io: &mut Io) -> Result<Option<String>, Stop> {
+    let Some(text) = metrics(io).await? else { return Ok(None) };
+    if sleeps(&text) {
+        return Ok(Some("it sleeps: no request is served until its user wakes it".into()));
+    }
+    let waiting = metrics::sum(&text, "vllm:num_requests_waiting").filter(|waiting| *waiting > 0);
+    Ok(waiting.map(|waiting| format!("{waiting} requests wait already")))
 }

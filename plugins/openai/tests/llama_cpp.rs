@@ -1,4 +1,4 @@
-//! Looks at llama.cpp's server (recorded from b11669): idle, loading, busy, stalled, asleep, and as a router.
+//! Looks at llama.cpp's server (recorded from b11669): idle, loading, busy, stalled, asleep; a router is looked at elsewhere.
 
 use ai_monitor_openai::PLUGIN;
 use ai_monitor_plugin_api::{
@@ -62,17 +62,43 @@ fn idle() {
         report(scene, &start(Depth::Readiness)),
         json!({"version":"b11669-Debian","phase":"ready","models":[model("loaded")]})
     );
-    let metrics = "llamacpp:requests_processing 0\nllamacpp:requests_deferred 0\nllamacpp:n_decode_total 0\n";
-    let scene = healthy()
-        .on("GET /props", recorded!("props"))
-        .on("GET /slots", recorded!("slots"))
-        .on("GET /metrics", Reply::status(200, metrics));
+    // Nothing runs: the slots have nothing to add.
+    let scene = healthy().on("GET /props", recorded!("props")).on("GET /metrics", recorded!("xllamacpp_metrics"));
     assert_eq!(
         report(scene, &start(Depth::Progress)),
         json!({"version":"b11669-Debian","phase":"ready","engines":[{
             "id":"server","process":"0","model":"tiny-random","running":0,"queued":0,"capacity":2,"phase":"ready",
             "counters":[{"id":"n_decode_total","kind":"batches","value":0}]}]})
     );
+    // Without metrics, the slots tell.
+    let props = r#"{"total_slots":2,"model_alias":"m","endpoint_slots":true,"endpoint_metrics":false}"#;
+    let scene = healthy().on("GET /props", Reply::status(200, props)).on("GET /slots", recorded!("slots"));
+    assert_eq!(
+        report(scene, &start(Depth::Progress))["engines"],
+        json!([{"id":"server","process":"0","model":"m","running":0,"capacity":2,"phase":"ready","counters":[]}])
+    );
+}
+
+/// The same code built into a Python process (recorded from xllamacpp).
+#[test]
+fn another_build_of_the_same_server() {
+    let scene = Scene::new()
+        .on("GET /health", recorded!("xllamacpp_health"))
+        .on("GET /props", recorded!("xllamacpp_props"))
+        .on("GET /v1/models", recorded!("xllamacpp_models"));
+    let mut other = model("loaded");
+    other["info"]["quantization"] = "F32".into();
+    let report = report(scene, &start(Depth::Readiness));
+    assert_eq!((&report["version"], &report["models"][0]["id"]), (&json!("b0-unknown"), &other["id"]));
+    assert_eq!(report["models"][0]["state"], "loaded");
+    let slots = r#"{"total_slots":2,"endpoint_slots":true}"#;
+    let scene = Scene::new()
+        .on("GET /health", recorded!("xllamacpp_health"))
+        .on("GET /props", Reply::status(200, slots))
+        .on("GET /slots", recorded!("xllamacpp_slots"))
+        .on("GET /v1/models", recorded!("xllamacpp_models"))
+        .on("POST /v1/chat/completions", recorded!("xllamacpp_chat_1tok_stream"));
+    assert_eq!(report_inference(scene, &start(Depth::Inference))["result"], "output");
 }
 
 #[test]
@@ -92,14 +118,14 @@ fn loading_is_a_phase_and_not_a_fault() {
 fn busy_is_counted_by_task_with_what_waits() {
     let scene = healthy()
         .on("GET /props", recorded!("props"))
-        .on("GET /slots", recorded!("busy_slots"))
-        .on("GET /metrics", recorded!("busy_metrics_deferred"));
+        .on("GET /metrics", recorded!("busy_metrics_deferred"))
+        .on("GET /slots", recorded!("busy_slots"));
     assert_eq!(
         report(scene, &start(Depth::Progress))["engines"],
         json!([{"id":"server","process":"0","model":"tiny-random","running":1,"queued":1,"capacity":1,"phase":"ready",
-            "counters":[{"id":"slot0/0/prompt","kind":"prompt","value":28},
-                        {"id":"slot0/0/decode","kind":"decode","value":2},
-                        {"id":"n_decode_total","kind":"batches","value":14}]}])
+            "counters":[{"id":"n_decode_total","kind":"batches","value":14},
+                        {"id":"slot0/0/prompt","kind":"prompt","value":28},
+                        {"id":"slot0/0/decode","kind":"decode","value":2}]}])
     );
 }
 
@@ -114,6 +140,10 @@ fn llama_cpp_27388_slots_hang_while_health_answers() {
         json!({"version":"b1","phase":"ready",
             "engines":[{"id":"server","process":"0","model":"m","capacity":2,"phase":"ready"}]})
     );
+    // Metrics stand in the same queue: one silent route is enough.
+    let scene =
+        healthy().on("GET /props", recorded!("props")).on("GET /metrics", Reply::broken(Outcome::Timeout, At::Headers));
+    assert_eq!(report(scene, &start(Depth::Progress))["engines"][0].get("running"), None);
 }
 
 #[test]
@@ -168,17 +198,37 @@ fn a_sleeping_server_stays_asleep() {
     );
 }
 
+/// Measured: `GET /slots` restarts the timer of `--sleep-idle-seconds`, `/props` and `/metrics` do not.
 #[test]
-fn a_router_is_only_listed() {
-    let router = || healthy().on("GET /props", recorded!("router_props"));
-    let scene = router().on("GET /v1/models", recorded!("router_models"));
-    let ready = report(scene, &start(Depth::Readiness));
-    let states: Vec<_> =
-        ready["models"].as_array().unwrap().iter().map(|m| (m["id"].as_str().unwrap(), m["state"].as_str())).collect();
-    assert!(states.contains(&("broken", Some("failed"))), "{states:?}");
-    assert!(states.iter().all(|(_, state)| state.is_some()), "{states:?}");
-    assert_eq!(report(router(), &start(Depth::Progress)).get("engines"), None);
-    assert_eq!(report(router(), &start(Depth::Inference))["inference"]["result"], "skipped");
+fn a_server_that_falls_asleep_when_idle_is_not_kept_awake() {
+    let args = ["-m", "tiny.gguf", "--sleep-idle-seconds", "300"];
+    let sleeper = |depth| {
+        let processes = json!([{"id":"0","role":"main","exe":"llama-server","args":args,"addresses":["0/8080"]}]);
+        Start { processes: Some(serde_json::from_value(processes).unwrap()), ..start(depth) }
+    };
+    let bare = r#"{"total_slots":2,"endpoint_slots":true,"is_sleeping":false}"#;
+    let engines = |scene: Scene| report(scene, &sleeper(Depth::Progress))["engines"].take();
+    assert_eq!(
+        engines(healthy().on("GET /props", Reply::status(200, bare))),
+        json!([{"id":"server","process":"0","capacity":2,"phase":"ready"}])
+    );
+    let idle = healthy().on("GET /props", recorded!("props")).on("GET /metrics", recorded!("xllamacpp_metrics"));
+    assert_eq!(engines(idle)[0]["running"], 0);
+    // While it works, it is awake anyway.
+    let busy = healthy()
+        .on("GET /props", recorded!("props"))
+        .on("GET /metrics", recorded!("busy_metrics_deferred"))
+        .on("GET /slots", recorded!("busy_slots"));
+    assert_eq!(engines(busy)[0]["running"], 1);
+
+    let scheduled = healthy().on("GET /props", Reply::status(200, bare));
+    let why = "it sleeps when it is idle: asking by the clock would keep it awake";
+    assert_eq!(report_inference(scheduled, &sleeper(Depth::Inference)), json!({"result":"skipped","text":why}));
+    // Where its command line is not known, its user may say it.
+    let mut told = start(Depth::Inference);
+    told.settings.insert("sleeps_when_idle".into(), true.into());
+    let scheduled = healthy().on("GET /props", Reply::status(200, bare));
+    assert_eq!(report_inference(scheduled, &told)["text"], why);
 }
 
 #[test]
@@ -201,7 +251,7 @@ fn servers_without_slots_or_metrics_are_not_asked_for_them() {
 fn idle_slots() -> Scene {
     healthy()
         .on("GET /props", recorded!("props"))
-        .on("GET /slots", recorded!("slots"))
+        .on("GET /metrics", recorded!("xllamacpp_metrics"))
         .on("GET /v1/models", recorded!("models"))
 }
 
@@ -238,8 +288,12 @@ fn any_name_is_served_and_the_report_says_by_which_model() {
 
 #[test]
 fn a_full_server_is_not_asked() {
-    let scene = healthy().on("GET /props", recorded!("props")).on("GET /slots", recorded!("busy_slots"));
-    assert_eq!(report_inference(scene, &start(Depth::Inference)), json!({"result":"skipped","text":"no free slot"}));
+    let skipped = json!({"result":"skipped","text":"no free slot"});
+    let scene = healthy().on("GET /props", recorded!("props")).on("GET /metrics", recorded!("busy_metrics_deferred"));
+    assert_eq!(report_inference(scene, &start(Depth::Inference)), skipped);
+    let bare = r#"{"total_slots":1}"#;
+    let scene = healthy().on("GET /props", Reply::status(200, bare)).on("GET /slots", recorded!("busy_slots"));
+    assert_eq!(report_inference(scene, &start(Depth::Inference)), skipped);
 }
 
 #[test]

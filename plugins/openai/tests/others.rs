@@ -1,4 +1,5 @@
-//! Looks at vLLM (made up from its sources), llama-cpp-python (recorded from 0.3.36) and servers not known.
+//! Looks at vLLM and text-generation-webui (made up from their sources), llama-cpp-python (recorded from 0.3.36) and
+//! servers not known.
 
 use ai_monitor_openai::PLUGIN;
 use ai_monitor_plugin_api::{
@@ -47,8 +48,11 @@ const VLLM_METRICS: &str = "# TYPE vllm:num_requests_running gauge\n\
 fn vllm_ready_and_at_work() {
     let health = || Scene::new().on("GET /health", Reply::status(200, ""));
     assert_eq!(report(health(), &start(Depth::Liveness, Some("vllm"))), json!({"phase":"ready"}));
-    let scene =
-        health().on("GET /v1/models", vllm_models()).on("GET /version", Reply::status(200, r#"{"version":"0.33.0"}"#));
+    let version = || Reply::status(200, r#"{"version":"0.33.0"}"#);
+    let scene = health()
+        .on("GET /v1/models", vllm_models())
+        .on("GET /version", version())
+        .on("GET /metrics", Reply::status(200, VLLM_METRICS));
     assert_eq!(
         report(scene, &start(Depth::Readiness, Some("vllm"))),
         json!({"version":"0.33.0","phase":"ready","models":[{"id":"q","state":"loaded","info":{"context":"4096"}}]})
@@ -64,6 +68,53 @@ fn vllm_ready_and_at_work() {
         json!({"phase":"ready","engines":[{"id":"server","process":"1","running":2,"queued":3,
             "counters":[{"id":"vllm:prompt_tokens_total","kind":"prompt","value":1024},
                         {"id":"vllm:generation_tokens_total","kind":"decode","value":77}]}]})
+    );
+}
+
+#[test]
+fn vllm_asleep_is_seen_and_left_asleep() {
+    let asleep = "vllm:num_requests_running{engine=\"0\"} 0.0\n\
+        vllm:engine_sleep_state{engine=\"0\",sleep_state=\"awake\"} 0.0\n\
+        vllm:engine_sleep_state{engine=\"0\",sleep_state=\"weights_offloaded\"} 1.0\n";
+    let health = || Scene::new().on("GET /health", Reply::status(200, ""));
+    let metrics = || Reply::status(200, asleep);
+    let scene = health()
+        .on("GET /v1/models", vllm_models())
+        .on("GET /version", Reply::status(200, r#"{"version":"0.33.0"}"#))
+        .on("GET /metrics", metrics());
+    let ready = report(scene, &start(Depth::Readiness, Some("vllm")));
+    assert_eq!((&ready["phase"], &ready["models"][0]["state"]), (&json!("sleeping"), &json!("sleeping")));
+    let progress = report(health().on("GET /metrics", metrics()), &start(Depth::Progress, Some("vllm")));
+    assert_eq!(progress["engines"], json!([{"id":"server","running":0,"phase":"sleeping"}]));
+    let inference = report(health().on("GET /metrics", metrics()), &start(Depth::Inference, Some("vllm")));
+    assert_eq!(inference["inference"]["result"], "skipped");
+}
+
+#[test]
+fn vllm_refuses_with_a_string_and_without_a_key_its_work_is_still_seen() {
+    let health = || Scene::new().on("GET /health", Reply::status(200, ""));
+    let denied = || Reply::status(401, r#"{"error":"Unauthorized"}"#);
+    let scene = health()
+        .on("GET /v1/models", denied())
+        .on("GET /version", Reply::status(200, r#"{"version":"0.33.0"}"#))
+        .on("GET /metrics", Reply::status(200, VLLM_METRICS));
+    assert_eq!(report(scene, &start(Depth::Readiness, Some("vllm"))), json!({"version":"0.33.0","phase":"ready"}));
+}
+
+#[test]
+fn vllm_39863_an_engine_that_dies_under_a_request_is_named() {
+    let scene = Scene::new()
+        .on("GET /health", Reply::status(200, ""))
+        .on("GET /metrics", Reply::status(404, ""))
+        .on("GET /v1/models", vllm_models())
+        .on(
+            "POST /v1/chat/completions",
+            Reply::status(500, r#"{"error":{"message":"EngineCore encountered an issue. See stack trace (above) for the root cause.","type":"InternalServerError","code":500}}"#),
+        );
+    let report = report(scene, &start(Depth::Inference, Some("vllm")));
+    assert_eq!(
+        (&report["inference"]["result"], &report["symptoms"][0]["id"]),
+        (&json!("failed"), &json!("engine_dead"))
     );
 }
 
@@ -99,22 +150,145 @@ fn vllm_is_not_asked_for_tokens_while_others_wait() {
     );
 }
 
+fn python(depth: Depth, args: &[&str]) -> Start {
+    let processes = json!([{"id":"0","role":"main","exe":"python3","args":args,"addresses":["0/8000"]}]);
+    Start { processes: Some(serde_json::from_value(processes).unwrap()), ..start(depth, Some("llama-cpp-python")) }
+}
+
 #[test]
 fn llama_cpp_python_has_one_model_and_serves_it() {
-    let python = |depth| start(depth, Some("llama-cpp-python"));
     let models = || Scene::new().on("GET /v1/models", recorded!("python_models"));
     assert_eq!(
-        report(models(), &python(Depth::Readiness)),
+        report(models(), &python(Depth::Readiness, &[])),
         json!({"phase":"ready","models":[{"id":"tiny-random","state":"loaded"}]})
     );
-    let scene = models().on("POST /v1/chat/completions", recorded!("python_chat_stream"));
-    let inference = report(scene, &python(Depth::Inference))["inference"].take();
-    assert_eq!((&inference["result"], &inference["text"]), (&json!("output"), &json!(" he")));
+    let patient = python(Depth::Inference, &["-m", "llama_cpp.server", "--interrupt_requests", "False"]);
+    let inference = |reply| report(models().on("POST /v1/chat/completions", reply), &patient)["inference"].take();
+    let streamed = inference(recorded!("python_chat_1tok_stream"));
+    assert_eq!((&streamed["result"], &streamed["text"]), (&json!("output"), &json!(" he")));
+    // Any name is served; an answer in one piece is an answer, too.
+    let whole = inference(recorded!("python_chat_wrong_model"));
+    assert_eq!((&whole["result"], &whole["model"]), (&json!("output"), &json!("zz")));
+    assert_eq!(inference(recorded!("python_chat_1tok"))["text"], "u");
+    assert_eq!(inference(recorded!("python_chat_bad"))["result"], "failed");
+    assert_eq!(inference(recorded!("python_chat_no_messages"))["result"], "output");
+    assert_eq!(inference(recorded!("python_not_found"))["text"], "Not Found");
+    // On a port where llama.cpp's server had been found, it is another program.
+    let scene = Scene::new().on("GET /health", recorded!("python_health"));
+    let judged = report(scene, &start(Depth::Liveness, Some("llama.cpp")));
+    assert_eq!(judged["judged"][0]["outcome"], "foreign");
 
     let several = r#"{"object":"list","data":[{"id":"a","owned_by":"me"},{"id":"b","owned_by":"me"}]}"#;
     let several = || Scene::new().on("GET /v1/models", Reply::status(200, several));
-    assert_eq!(report(several(), &python(Depth::Inference))["inference"]["result"], "skipped");
-    assert_eq!(report(several(), &python(Depth::Readiness))["models"], json!([{"id":"a"},{"id":"b"}]));
+    assert_eq!(report(several(), &patient)["inference"]["result"], "skipped");
+    assert_eq!(report(several(), &python(Depth::Readiness, &[]))["models"], json!([{"id":"a"},{"id":"b"}]));
+}
+
+/// Measured with 0.3.36: by default a second request ends the stream of the first.
+#[test]
+fn llama_cpp_python_is_not_asked_where_that_could_break_off_a_users_answer() {
+    for start in [
+        python(Depth::Inference, &["-m", "llama_cpp.server", "--model", "tiny.gguf"]),
+        python(Depth::Inference, &["-m", "llama_cpp.server", "--interrupt_requests", "True"]),
+        start(Depth::Inference, Some("llama-cpp-python")),
+    ] {
+        let scene = Scene::new().on("GET /v1/models", recorded!("python_models"));
+        let inference = report(scene, &start)["inference"].take();
+        assert_eq!(inference["result"], "skipped");
+        assert!(inference["text"].as_str().unwrap().contains("--interrupt_requests false"), "{inference}");
+    }
+}
+
+fn webui(depth: Depth, processes: Option<Value>) -> Start {
+    Start {
+        processes: processes.map(|processes| serde_json::from_value(processes).unwrap()),
+        ..start(depth, Some("text-generation-webui"))
+    }
+}
+
+fn webui_processes(args: &[&str]) -> Value {
+    json!([
+        {"id":"0","role":"other","exe":"python3","args":args,"addresses":["0/5000","0/7860"]},
+        {"id":"1","parent":"0","role":"engine","exe":"llama-server","args":["--model","m.gguf","--port","41001"],
+         "addresses":["1/41001"]},
+    ])
+}
+
+fn webui_info(model: &str) -> Scene {
+    let info = json!({"model_name": model, "lora_names": [], "loader": "llama.cpp"});
+    Scene::new().on("GET /v1/internal/model/info", Reply::status(200, info.to_string()))
+}
+
+#[test]
+fn text_generation_webui_says_what_is_loaded_and_what_could_be() {
+    assert_eq!(report(webui_info("None"), &webui(Depth::Liveness, None)), json!({"phase":"ready"}));
+    let list = || Reply::status(200, r#"{"model_names":["None","a.gguf","b.gguf"]}"#);
+    let models = |loaded: &str, list: Reply| {
+        let scene = webui_info(loaded).on("GET /v1/internal/model/list", list);
+        report(scene, &webui(Depth::Readiness, None)).get("models").cloned()
+    };
+    assert_eq!(
+        models("b.gguf", list()),
+        Some(json!([{"id":"a.gguf","state":"unloaded"},
+                    {"id":"b.gguf","state":"loaded","info":{"loader":"llama.cpp"}}]))
+    );
+    assert_eq!(
+        models("None", list()),
+        Some(json!([{"id":"a.gguf","state":"unloaded"},{"id":"b.gguf","state":"unloaded"}]))
+    );
+    // The list is for admins.
+    let denied = || Reply::status(401, r#"{"detail":"Unauthorized"}"#);
+    assert_eq!(models("None", denied()), None);
+    assert_eq!(
+        models("b.gguf", denied()),
+        Some(json!([{"id":"b.gguf","state":"loaded","info":{"loader":"llama.cpp"}}]))
+    );
+    let gone = Scene::new().on("GET /v1/internal/model/info", Reply::status(404, r#"{"detail":"Not Found"}"#));
+    assert_eq!(report(gone, &webui(Depth::Liveness, None))["judged"][0]["outcome"], "foreign");
+}
+
+#[test]
+fn text_generation_webui_works_by_a_llama_cpp_server_of_its_own() {
+    let scene = webui_info("m.gguf")
+        .on("GET /props 1/41001", recorded!("props"))
+        .on("GET /metrics 1/41001", recorded!("busy_metrics_deferred"))
+        .on("GET /slots 1/41001", recorded!("busy_slots"));
+    let engines = report(scene, &webui(Depth::Progress, Some(webui_processes(&[]))))["engines"].take();
+    assert_eq!(
+        (&engines[0]["id"], &engines[0]["process"], &engines[0]["model"], &engines[0]["running"]),
+        (&json!("llama-server/41001"), &json!("1"), &json!("m.gguf"), &json!(1))
+    );
+    // Its other loaders tell nothing of their work.
+    let alone = json!([{"id":"0","role":"other","exe":"python3","args":[],"addresses":["0/5000"]}]);
+    let scene = || webui_info("m");
+    assert_eq!(report(scene(), &webui(Depth::Progress, Some(alone.clone()))).get("engines"), None);
+    assert_eq!(report(webui_info("None"), &webui(Depth::Progress, Some(alone)))["engines"], json!([]));
+}
+
+#[test]
+fn text_generation_webui_is_asked_only_for_the_model_that_it_has() {
+    let inference = |scene: Scene, start: &Start| report(scene, start)["inference"].take();
+    let chat = || {
+        Reply::status(200, r#"data: {"model":"m.gguf","choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}"#)
+    };
+    let scene = webui_info("m.gguf").on("POST /v1/chat/completions", chat());
+    assert_eq!(inference(scene, &webui(Depth::Inference, None))["result"], "output");
+    assert_eq!(inference(webui_info("None"), &webui(Depth::Inference, None))["text"], "no model is loaded");
+    let mut other = webui(Depth::Inference, None);
+    if let SessionKind::Probe { inference: Some(ask), .. } = &mut other.session {
+        ask.model = Some("b.gguf".into());
+    }
+    assert_eq!(inference(webui_info("m.gguf"), &other)["text"], "b.gguf is not loaded");
+    // With `--idle-timeout` a name stays loaded that no longer is.
+    let idle =
+        json!([{"id":"0","role":"other","exe":"python3","args":["server.py","--idle-timeout","5"],"addresses":[]}]);
+    assert_eq!(inference(webui_info("m.gguf"), &webui(Depth::Inference, Some(idle)))["result"], "skipped");
+    let alive = webui(Depth::Inference, Some(webui_processes(&["server.py", "--idle-timeout", "5"])));
+    let scene = webui_info("m.gguf")
+        .on("GET /props 1/41001", recorded!("props"))
+        .on("GET /metrics 1/41001", recorded!("xllamacpp_metrics"))
+        .on("POST /v1/chat/completions", chat());
+    assert_eq!(inference(scene, &alive)["result"], "output");
 }
 
 #[test]
@@ -132,7 +306,7 @@ fn of_an_unknown_server_no_more_is_said_than_it_shows() {
 
     let mut told = start(Depth::Inference, None);
     told.settings.insert("always_loaded".into(), true.into());
-    let scene = models().on("POST /v1/chat/completions", recorded!("python_chat_stream"));
+    let scene = models().on("POST /v1/chat/completions", recorded!("python_chat_1tok_stream"));
     assert_eq!(report(scene, &told)["inference"]["result"], "output");
 }
 

@@ -197,8 +197,12 @@ struct Chunk {
 
 #[derive(Deserialize)]
 struct Choice {
+    /// In a stream.
     #[serde(default)]
     delta: Delta,
+    /// Of a server that streams nothing.
+    #[serde(default)]
+    message: Delta,
     finish_reason: Option<String>,
 }
 
@@ -226,11 +230,12 @@ fn event(generation: &mut Generation, ms: u64, data: &str) {
     let Ok(chunk) = Chunk::deserialize(value) else { return };
     generation.model = chunk.model.or(generation.model.take());
     for choice in chunk.choices {
-        let delta = choice.delta;
-        for thinking in [delta.reasoning_content, delta.reasoning].into_iter().flatten() {
-            generation.piece(ms, Channel::Thinking, &thinking);
+        for delta in [choice.delta, choice.message] {
+            for thinking in [delta.reasoning_content, delta.reasoning].into_iter().flatten() {
+                generation.piece(ms, Channel::Thinking, &thinking);
+            }
+            generation.piece(ms, Channel::Content, delta.content.as_deref().unwrap_or_default());
         }
-        generation.piece(ms, Channel::Content, delta.content.as_deref().unwrap_or_default());
         generation.finish = choice.finish_reason.or(generation.finish.take());
     }
     if let Some(timings) = chunk.timings {

@@ -28,6 +28,7 @@ const SIGNATURES: &[(&str, &str)] = &[
     ("unknown model architecture", "load_failed"),
     ("error loading model", "load_failed"),
     ("failed to load model", "load_failed"),
+    ("failed to load the model", "load_failed"),
     // LocalAI (pkg/model/initializers.go and loader.go).
     ("could not load model", "load_failed"),
     ("grpc service not ready", "load_failed"),
