@@ -3,13 +3,14 @@
 use ai_monitor_plugin_api::{
     Io, Next, Stop,
     effect::Request,
-    event::{Depth, InferenceAsk, Outcome, Process, Start},
+    event::{Depth, InferenceAsk, Outcome, Process, Response, Start},
     report::Inference,
 };
 use plugin_parts::{
     answer,
     generation::{self, Channel, Generation, not_begun, skipped},
     llama_server::{self, Slot},
+    process,
 };
 use serde_json::{Value, json};
 
@@ -20,25 +21,18 @@ use crate::{
     runners::{self, RUNNER_MS},
 };
 
-/// For a token of a runner that was silent to `GET /health`: two routes that hang are enough.
+/// For a token of a runner that was silent to `GET /slots`: two routes that hang are enough.
 const SILENT_RUNNER_MS: u64 = 5_000;
 
 pub async fn probe(io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<(), Stop> {
     liveness(io, VERSION_MS).await?;
     let Some(loaded) = models::loaded(io, PS_MS).await? else { return Ok(()) };
-    let tags = models::tags(io).await?.unwrap_or_default();
-    let inference = match choose(&loaded, &tags, ask.model.as_deref(), &start.now) {
+    let inference = match choose(&loaded, ask.model.as_deref(), &start.now) {
         Ok(model) => from_model(io, start, ask, &loaded, model).await?,
         Err(unfit) => skipped(unfit.name, unfit.why),
     };
     generation::report(io, inference);
     Ok(())
-}
-
-/// A model that may be asked, and whether it makes vectors.
-struct Fit<'a> {
-    name: &'a str,
-    embedding: bool,
 }
 
 /// A model that may not be asked, and why.
@@ -47,19 +41,11 @@ struct Unfit<'a> {
     why: String,
 }
 
-/// The model that was asked for, or the first that is fit.
-fn choose<'a>(loaded: &'a [Loaded], tags: &[Tag], wanted: Option<&'a str>, now: &str) -> Result<Fit<'a>, Unfit<'a>> {
-    let tag = |name: &str| tags.iter().find(|tag| full_name(&tag.name) == full_name(name));
-    let fit = |model: &'a Loaded| {
-        let tag = tag(&model.name);
-        let unfit = |why: &str| Unfit { name: Some(&model.name), why: format!("{} {why}", model.name) };
-        if tag.is_some_and(Tag::is_remote) {
-            Err(unfit("runs elsewhere: asking it may cost money"))
-        } else if models::is_stopping(model, now) {
-            Err(unfit("is being unloaded"))
-        } else {
-            Ok(Fit { name: &model.name, embedding: tag.is_some_and(Tag::is_embedding_only) })
-        }
+/// The model that was asked for, or the first that stays in memory.
+fn choose<'a>(loaded: &'a [Loaded], wanted: Option<&'a str>, now: &str) -> Result<&'a str, Unfit<'a>> {
+    let fit = |model: &'a Loaded| match models::is_stopping(model, now) {
+        true => Err(Unfit { name: Some(&model.name), why: format!("{} is being unloaded", model.name) }),
+        false => Ok(model.name.as_str()),
     };
     match wanted {
         None => loaded
@@ -73,38 +59,42 @@ fn choose<'a>(loaded: &'a [Loaded], tags: &[Tag], wanted: Option<&'a str>, now: 
     }
 }
 
+/// Of its runner, and only on suspicion of Ollama: what the clock asks for may not restart the expiry timer.
 async fn from_model(
     io: &mut Io,
     start: &Start,
     ask: &InferenceAsk,
     loaded: &[Loaded],
-    model: Fit<'_>,
+    model: &str,
 ) -> Result<Inference, Stop> {
     let known = runners::all(start);
     let runners = known.clone().unwrap_or_default();
     let runner = match runners[..] {
         [only] if loaded.len() == 1 => Some(only),
-        _ => runners::of_model(io, &runners, model.name).await?,
+        _ => runners::of_model(io, &runners, model).await?,
     };
     // A runner that died leaves its model listed; asking Ollama would then load it anew.
     if known.is_some() && runner.is_none() {
-        let why = format!("no runner of {} is to be found: asking could load it", model.name);
-        return Ok(skipped(Some(model.name), why));
+        return Ok(skipped(Some(model), format!("no runner of {model} is to be found: asking could load it")));
     }
     if let Some(runner) = runner.filter(|runner| runners::is_llama_server(runner) && runners::may_be_asked(start))
-        && let Some(address) = runners::address(runner)
-        && !model.embedding
-        && let Some(inference) = from_runner(io, start, ask, model.name, runner, address).await?
+        && let Some(address) = process::address(runner)
+        && let Some(inference) = from_runner(io, start, ask, model, runner, address).await?
     {
         return Ok(inference);
     }
     if ask.scheduled {
         let why = "its runner cannot be asked, and asking Ollama would restart its expiry timer";
-        return Ok(skipped(Some(model.name), why));
+        return Ok(skipped(Some(model), why));
     }
-    match model.embedding {
-        true => vector(io, start, ask, model.name).await,
-        false => chat(io, start, ask, model.name).await,
+    let tags = models::tags(io).await?.unwrap_or_default();
+    let tag = tags.iter().find(|tag| full_name(&tag.name) == full_name(model));
+    if tag.is_some_and(Tag::is_remote) {
+        return Ok(skipped(Some(model), format!("{model} runs elsewhere: asking it may cost money")));
+    }
+    match tag.is_some_and(Tag::is_embedding_only) {
+        true => vector(io, start, ask, model).await,
+        false => chat(io, start, ask, model).await,
     }
 }
 
@@ -117,24 +107,25 @@ async fn from_runner(
     runner: &Process,
     address: &str,
 ) -> Result<Option<Inference>, Stop> {
-    let health = io.request(Request::get("/health", RUNNER_MS).to(address).of(Depth::Progress)).await?;
-    let mut timeout_ms = SILENT_RUNNER_MS;
-    match health.outcome {
-        Outcome::Ok => {
-            let answer = io.request(Request::get("/slots", RUNNER_MS).to(address).of(Depth::Progress)).await?;
-            if let Some(slots) = answer::json::<Vec<Slot>>(io, &answer) {
-                if !llama_server::has_free_slot(&slots) {
-                    return Ok(Some(skipped(Some(model), "no free slot")));
-                }
-                timeout_ms = start.deadline_ms;
-            } else if answer.outcome != Outcome::Timeout {
-                return Ok(None);
-            }
-        }
+    let answer = io.request(Request::get("/slots", RUNNER_MS).to(address).of(Depth::Progress)).await?;
+    let timeout_ms = match answer.outcome {
         Outcome::Unavailable => return Ok(Some(skipped(Some(model), "it is loading"))),
-        Outcome::Timeout => {}
-        _ if answer::answered(&health) => return Ok(None),
+        Outcome::Timeout => SILENT_RUNNER_MS,
+        _ if answer::answered(&answer) => match answer::json::<Vec<Slot>>(io, &answer) {
+            Some(slots) if !llama_server::has_free_slot(&slots) => {
+                return Ok(Some(skipped(Some(model), "no free slot")));
+            }
+            Some(_) => start.deadline_ms,
+            None => return Ok(None),
+        },
         _ => return Ok(Some(skipped(Some(model), "its runner cannot be reached: asking Ollama could load it anew"))),
+    };
+    if runners::embeds(runner) {
+        let body = json!({"input": ask.prompt});
+        let request = Request::post_json("/v1/embeddings", &body, timeout_ms).to(address);
+        let request = request.note(format!("a vector from {model}, of its runner {}", runner.id));
+        let answer = io.request(request).await?;
+        return Ok(Some(read_vector(io, model, &answer, "/data/0/embedding")));
     }
     let body = generation::chat_body(None, &ask.prompt, ask.max_tokens);
     let request = Request::post_json("/v1/chat/completions", &body, timeout_ms)
@@ -209,7 +200,12 @@ async fn vector(io: &mut Io, start: &Start, ask: &InferenceAsk, model: &str) -> 
     if judge_busy(io, &answer) {
         answer.outcome = Outcome::Overloaded;
     }
-    let Some(body) = answer::json::<Value>(io, &answer) else { return Ok(not_begun(Some(model), &answer)) };
-    let filled = body.pointer("/embeddings/0").and_then(Value::as_array).is_some_and(|vector| !vector.is_empty());
-    Ok(generation::vector(model, filled, answer.ms))
+    Ok(read_vector(io, model, &answer, "/embeddings/0"))
+}
+
+/// The vector stands at `pointer`.
+fn read_vector(io: &mut Io, model: &str, answer: &Response, pointer: &str) -> Inference {
+    let Some(body) = answer::json::<Value>(io, answer) else { return not_begun(Some(model), answer) };
+    let filled = body.pointer(pointer).and_then(Value::as_array).is_some_and(|vector| !vector.is_empty());
+    generation::vector(model, filled, answer.ms)
 }

@@ -11,6 +11,7 @@ use ai_monitor_plugin_api::{
 use plugin_parts::{
     answer,
     llama_server::{self, Slot},
+    process,
 };
 use serde_json::json;
 
@@ -39,16 +40,14 @@ pub fn all(start: &Start) -> Option<Vec<&Process>> {
     Some(processes.iter().filter(|process| process.role == Role::Engine).collect())
 }
 
-/// Where a runner listens: the port of its command line, if the host has proven it.
-pub fn address(runner: &Process) -> Option<&str> {
-    let asked = argument(runner, "--port").map(|port| format!("/{port}"));
-    let named = asked.and_then(|port| runner.addresses.iter().find(|address| address.ends_with(&port)));
-    named.or(runner.addresses.first()).map(String::as_str)
-}
-
 /// Ollama's older runners have `/health` but no slots.
 pub fn is_llama_server(runner: &Process) -> bool {
-    name_of(runner) == "llama-server"
+    process::name(runner) == "llama-server"
+}
+
+/// Whether it was started to make vectors.
+pub fn embeds(runner: &Process) -> bool {
+    runner.args.iter().any(|arg| matches!(arg.as_str(), "--embedding" | "--embeddings"))
 }
 
 /// Whether the target's settings allow it to ask runners at all.
@@ -59,12 +58,12 @@ pub fn may_be_asked(start: &Start) -> bool {
 /// Puts the runners into the report and asks them. `false`: one of them did not answer.
 pub async fn look(io: &mut Io, start: &Start, look: Look) -> Result<bool, Stop> {
     let Some(runners) = all(start) else { return Ok(true) };
-    io.report.engines = Some(runners.iter().map(|runner| listed(runner)).collect());
+    io.report.engines = Some(runners.iter().map(|runner| process::engine(runner)).collect());
     let mut all_answered = true;
     if may_be_asked(start) {
         for (index, runner) in runners.into_iter().enumerate().take(ASKED_MAX) {
-            if let Some(address) = address(runner) {
-                let mut engine = listed(runner);
+            if let Some(address) = process::address(runner) {
+                let mut engine = process::engine(runner);
                 all_answered &= ask(io, &mut engine, runner, address, look).await?;
                 if let Some(place) = io.report.engines.as_mut().and_then(|engines| engines.get_mut(index)) {
                     *place = engine;
@@ -75,27 +74,20 @@ pub async fn look(io: &mut Io, start: &Start, look: Look) -> Result<bool, Stop> 
     Ok(all_answered)
 }
 
+/// One request tells all: while it loads, every route of a llama.cpp server answers the same.
 async fn ask(io: &mut Io, engine: &mut Engine, runner: &Process, to: &str, look: Look) -> Result<bool, Stop> {
-    let health = io.request(Request::get("/health", RUNNER_MS).to(to).of(Depth::Progress)).await?;
-    match health.outcome {
+    let slots = look == Look::Slots && is_llama_server(runner);
+    let path = if slots { "/slots" } else { "/health" };
+    let answer = io.request(Request::get(path, RUNNER_MS).to(to).of(Depth::Progress)).await?;
+    match answer.outcome {
         Outcome::Ok => engine.phase = Some(Phase::Ready),
         Outcome::Unavailable => engine.phase = Some(Phase::Loading),
-        _ => return Ok(answer::answered(&health)),
+        _ => {}
     }
-    if look == Look::Slots && health.outcome == Outcome::Ok && is_llama_server(runner) {
-        let answer = io.request(Request::get("/slots", RUNNER_MS).to(to)).await?;
-        if let Some(slots) = answer::json::<Vec<Slot>>(io, &answer) {
-            llama_server::describe(engine, &slots);
-        }
-        return Ok(answer::answered(&answer));
+    if slots && let Some(slots) = answer::json::<Vec<Slot>>(io, &answer) {
+        llama_server::describe(engine, &slots);
     }
-    Ok(true)
-}
-
-fn listed(runner: &Process) -> Engine {
-    let port = address(runner).and_then(|address| address.rsplit('/').next());
-    let port = port.or(argument(runner, "--port")).unwrap_or(&runner.id);
-    Engine { id: format!("{}/{port}", name_of(runner)), process: Some(runner.id.clone()), ..Engine::default() }
+    Ok(answer::answered(&answer))
 }
 
 /// Says which model each runner of the report has.
@@ -142,18 +134,9 @@ pub async fn of_model<'a, R>(
     Ok(runners
         .iter()
         .copied()
-        .find(|runner| argument(runner, "--model").is_some_and(|path| files.contains(&file_name(path)))))
+        .find(|runner| process::argument(&runner.args, "--model").is_some_and(|path| files.contains(&file_name(path)))))
 }
 
 fn file_name(path: &str) -> &str {
     path.trim().rsplit(['/', '\\']).next().unwrap_or(path)
-}
-
-fn name_of(runner: &Process) -> &str {
-    runner.exe.strip_suffix(".exe").unwrap_or(&runner.exe)
-}
-
-fn argument<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
-    let at = process.args.iter().position(|arg| arg == name)?;
-    process.args.get(at + 1).map(String::as_str)
 }

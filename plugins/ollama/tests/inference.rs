@@ -29,12 +29,14 @@ fn with_runner(start: Start) -> Start {
     Start { processes: Some(serde_json::from_value(processes).unwrap()), ..start }
 }
 
-/// The look before: what is in memory, and what it can do.
+/// The look before: what is in memory.
 fn before() -> Scene {
-    Scene::new()
-        .on("GET /api/version", recorded!("version"))
-        .on("GET /api/ps", recorded!("ps_loaded"))
-        .on("GET /api/tags", recorded!("tags"))
+    Scene::new().on("GET /api/version", recorded!("version")).on("GET /api/ps", recorded!("ps_loaded"))
+}
+
+/// The same, and what it can do, which is asked for only before Ollama itself is.
+fn before_ollama() -> Scene {
+    before().on("GET /api/tags", recorded!("tags"))
 }
 
 fn inference(scene: Scene, start: &Start) -> Value {
@@ -61,10 +63,8 @@ data: [DONE]
 #[test]
 fn the_runner_itself_is_asked_so_that_nothing_is_prolonged() {
     for scheduled in [false, true] {
-        let scene = before()
-            .on("GET /health 1/49361", ok(r#"{"status":"ok"}"#))
-            .on("GET /slots 1/49361", ok(IDLE))
-            .on("POST /v1/chat/completions 1/49361", ok(RUNNER_STREAM));
+        let scene =
+            before().on("GET /slots 1/49361", ok(IDLE)).on("POST /v1/chat/completions 1/49361", ok(RUNNER_STREAM));
         let (mut report, sent) = scene.run(&PLUGIN, &with_runner(ask(Some("tiny"), scheduled)));
         assert_eq!(
             report["inference"].take(),
@@ -77,7 +77,7 @@ fn the_runner_itself_is_asked_so_that_nothing_is_prolonged() {
 
 #[test]
 fn without_the_runner_ollama_is_asked_with_a_limit_and_no_other_option() {
-    let scene = before().on("POST /api/chat", recorded!("api_chat_stream"));
+    let scene = before_ollama().on("POST /api/chat", recorded!("api_chat_stream"));
     let (mut report, sent) = scene.run(&PLUGIN, &ask(None, false));
     assert_eq!(
         report["inference"].take(),
@@ -104,10 +104,7 @@ fn what_cannot_be_asked_without_harm_is_skipped() {
     );
     assert_eq!(skipped(before(), &ask(Some("tinyb"), false)), "tinyb is not loaded");
     assert_eq!(skipped(before(), &ask(Some("nope"), false)), "nope is not loaded");
-    let empty = Scene::new()
-        .on("GET /api/version", recorded!("version"))
-        .on("GET /api/ps", recorded!("ps_empty"))
-        .on("GET /api/tags", recorded!("tags"));
+    let empty = Scene::new().on("GET /api/version", recorded!("version")).on("GET /api/ps", recorded!("ps_empty"));
     assert_eq!(skipped(empty, &ask(None, false)), "no model is loaded that could be asked");
 
     let late = Start { now: "2026-11-24T04:06:20Z".into(), ..ask(Some("tiny"), false) };
@@ -119,9 +116,7 @@ fn what_cannot_be_asked_without_harm_is_skipped() {
         .on("GET /api/tags", ok(r#"{"models":[{"name":"big:cloud","remote_host":"https://example.com"}]}"#));
     assert_eq!(skipped(remote, &ask(Some("big:cloud"), false)), "big:cloud runs elsewhere: asking it may cost money");
 
-    let busy = before()
-        .on("GET /health 1/49361", ok(r#"{"status":"ok"}"#))
-        .on("GET /slots 1/49361", ok(r#"[{"id":0,"is_processing":true,"id_task":3}]"#));
+    let busy = before().on("GET /slots 1/49361", ok(r#"[{"id":0,"is_processing":true,"id_task":3}]"#));
     assert_eq!(skipped(busy, &with_runner(ask(Some("tiny"), false))), "no free slot");
 
     // Its runner was killed: the model stays listed until the next request, which would load it.
@@ -133,7 +128,7 @@ fn what_cannot_be_asked_without_harm_is_skipped() {
 #[test]
 fn a_silent_runner_gives_no_token_in_time() {
     let scene = before()
-        .on("GET /health 1/49361", Reply::broken(Outcome::Timeout, At::Headers))
+        .on("GET /slots 1/49361", Reply::broken(Outcome::Timeout, At::Headers))
         .on("POST /v1/chat/completions 1/49361", Reply::broken(Outcome::Timeout, At::Headers));
     assert_eq!(
         inference(scene, &with_runner(ask(Some("tiny"), false))),
@@ -144,7 +139,7 @@ fn a_silent_runner_gives_no_token_in_time() {
 #[test]
 fn a_full_queue_is_no_failure() {
     let busy = r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#;
-    let scene = before().on("POST /api/chat", Reply::status(503, busy));
+    let scene = before_ollama().on("POST /api/chat", Reply::status(503, busy));
     let (report, _) = scene.run(&PLUGIN, &ask(Some("tiny"), false));
     assert_eq!(report["judged"][0]["outcome"], "overloaded");
     assert_eq!(report["judged"][0]["request"], 3);
@@ -159,13 +154,14 @@ fn known_signatures_are_symptoms() {
         (recorded!("chat_stream_truncated_model"), "model_corrupt"),
         (Reply::status(500, r#"{"error":"llama runner process has terminated: CUDA error"}"#), "device_error"),
     ] {
-        let (report, _) = before().on("POST /api/chat", reply).run(&PLUGIN, &ask(Some("tiny"), false));
+        let (report, _) = before_ollama().on("POST /api/chat", reply).run(&PLUGIN, &ask(Some("tiny"), false));
         assert_eq!(report["inference"]["result"], "failed");
         assert_eq!(report["symptoms"][0]["id"], id);
         assert_eq!(report["symptoms"][0]["model"], "tiny:latest");
         assert_eq!(report["symptoms"][0]["text"], report["inference"]["text"]);
     }
-    let (report, _) = before().on("POST /api/chat", recorded!("chat_missing")).run(&PLUGIN, &ask(Some("tiny"), false));
+    let (report, _) =
+        before_ollama().on("POST /api/chat", recorded!("chat_missing")).run(&PLUGIN, &ask(Some("tiny"), false));
     assert_eq!(report["inference"]["text"], "model 'nope' not found");
     assert_eq!(report.get("symptoms"), None);
 }
@@ -177,7 +173,7 @@ fn an_error_in_mid_stream_is_a_failure() {
         "\n",
         r#"{"error":"an error was encountered while running the model: unexpected EOF"}"#,
     );
-    let (report, _) = before().on("POST /api/chat", ok(body)).run(&PLUGIN, &ask(Some("tiny"), false));
+    let (report, _) = before_ollama().on("POST /api/chat", ok(body)).run(&PLUGIN, &ask(Some("tiny"), false));
     let text = "an error was encountered while running the model: unexpected EOF";
     assert_eq!(report["judged"], json!([{"request":3,"outcome":"failed","text":text}]));
     assert_eq!(report["inference"]["result"], "failed");
@@ -187,7 +183,7 @@ fn an_error_in_mid_stream_is_a_failure() {
 
 #[test]
 fn a_stream_is_judged_by_what_it_gave() {
-    let asked = |reply: Reply| before().on("POST /api/chat", reply).run(&PLUGIN, &ask(Some("tiny"), false)).0;
+    let asked = |reply: Reply| before_ollama().on("POST /api/chat", reply).run(&PLUGIN, &ask(Some("tiny"), false)).0;
 
     let first = r#"{"model":"tiny","message":{"content":" he"},"done":false}"#;
     let stalled = asked(ok(first).broken_off(Outcome::Timeout));
@@ -225,6 +221,36 @@ fn a_model_that_makes_vectors_is_asked_for_one() {
     );
     let scene = before().on("POST /api/embed", ok(r#"{"model":"embed","embeddings":[]}"#));
     assert_eq!(inference(scene, &ask(None, false))["result"], "empty");
+}
+
+/// Measured: `expires_at` stays where it is.
+#[test]
+fn the_runner_of_a_model_that_makes_vectors_is_asked_itself() {
+    let processes = json!([
+        {"id":"0","role":"main","exe":"ollama","args":["serve"],"addresses":["0/11434"]},
+        {"id":"1","parent":"0","role":"engine","exe":"llama-server",
+         "args":["--model","sha256-95fd","--port","49361","--embedding"],"addresses":["1/49361"]},
+    ]);
+    let start = Start { processes: Some(serde_json::from_value(processes).unwrap()), ..ask(None, true) };
+    let answered = |reply| {
+        let scene = before().on("GET /slots 1/49361", ok(IDLE)).on("POST /v1/embeddings 1/49361", reply);
+        inference(scene, &start)
+    };
+    let vector = r#"{"model":"/models/blobs/sha256-95fd","object":"list","data":[{"embedding":[0.2,0.1],"index":0}]}"#;
+    assert_eq!(answered(ok(vector)), json!({"model":"tiny:latest","result":"output","first_token_ms":1}));
+    assert_eq!(answered(Reply::broken(Outcome::Timeout, At::Headers))["result"], "timeout");
+}
+
+/// What the clock asks for goes to the runner or nowhere.
+#[test]
+fn a_schedule_has_no_side_effect_so_that_the_manifest_names_none() {
+    let manifest = ai_monitor_plugin_api::testing::manifest(&PLUGIN);
+    assert_eq!(manifest.probes[&Depth::Inference].side_effect, None);
+    let slotless = before().on("GET /slots 1/49361", Reply::status(501, r#"{"error":{"code":501}}"#));
+    assert_eq!(inference(slotless, &with_runner(ask(None, true)))["result"], "skipped");
+    let mut left_alone = with_runner(ask(None, true));
+    left_alone.settings.insert("prefer_engine".into(), false.into());
+    assert_eq!(inference(before(), &left_alone)["result"], "skipped");
 }
 
 #[test]

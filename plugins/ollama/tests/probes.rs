@@ -212,10 +212,7 @@ fn a_remote_model_is_marked_and_has_no_state_here() {
 
 #[test]
 fn busy_is_counted_by_task() {
-    let scene = version()
-        .on("GET /health 1/49361", healthy())
-        .on("GET /slots 1/49361", busy_slots())
-        .on("GET /api/ps", recorded!("ps_loaded"));
+    let scene = version().on("GET /slots 1/49361", busy_slots()).on("GET /api/ps", recorded!("ps_loaded"));
     assert_eq!(
         report(scene, &with_runner(look(Depth::Progress))),
         json!({"version":"0.32.15","phase":"ready","engines":[{
@@ -227,7 +224,7 @@ fn busy_is_counted_by_task() {
 
 #[test]
 fn ollama_15950_a_stalled_runner_is_silent_while_ollama_answers() {
-    let silent = || version().on("GET /health 1/49361", Reply::broken(Outcome::Timeout, At::Headers));
+    let silent = || version().on("GET /slots 1/49361", Reply::broken(Outcome::Timeout, At::Headers));
     let scene = silent().on("GET /api/ps", recorded!("ps_loaded"));
     assert_eq!(
         report(scene, &with_runner(look(Depth::Progress))),
@@ -240,14 +237,13 @@ fn ollama_15950_a_stalled_runner_is_silent_while_ollama_answers() {
         report(scene, &with_runner(look(Depth::Progress)))["engines"],
         json!([{"id":"llama-server/49361","process":"1"}])
     );
-    // llama.cpp#27388
-    let scene = version()
-        .on("GET /health 1/49361", healthy())
-        .on("GET /slots 1/49361", Reply::broken(Outcome::Timeout, At::Headers))
-        .on("GET /api/ps", recorded!("ps_loaded"));
+    // A loading one answers so to every question.
+    let loading = r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#;
+    let scene =
+        version().on("GET /slots 1/49361", Reply::status(503, loading)).on("GET /api/ps", recorded!("ps_loaded"));
     assert_eq!(
         report(scene, &with_runner(look(Depth::Progress)))["engines"],
-        json!([{"id":"llama-server/49361","process":"1","model":"tiny:latest","phase":"ready"}])
+        json!([{"id":"llama-server/49361","process":"1","phase":"loading"}])
     );
 }
 
@@ -259,9 +255,7 @@ fn two_runners_are_told_apart_by_their_files() {
     );
     let slots = || Reply::status(200, r#"[{"id":0,"is_processing":false}]"#);
     let scene = version()
-        .on("GET /health 1/1001", healthy())
         .on("GET /slots 1/1001", slots())
-        .on("GET /health 2/1002", healthy())
         .on("GET /slots 2/1002", slots())
         .on("GET /api/ps", recorded!("ps_loaded"))
         .on("POST /api/show", recorded!("show"));
