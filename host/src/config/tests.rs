@@ -28,7 +28,7 @@ fn manifest(id: &str, side_effect: Option<&str>) -> std::sync::Arc<ai_monitor_pl
 }
 
 fn some_backends() -> Backends {
-    [("ollama", None), ("paid", Some("costs money with each token")), ("openai", None)]
+    [("ollama", None), ("openai", None)]
         .map(|(id, effect)| (id.to_owned(), Backend { manifest: manifest(id, effect), plugin: None }))
         .into()
 }
@@ -195,10 +195,12 @@ fn a_schedule_that_costs_the_user_is_refused_with_the_manifests_words() {
     let text = with_target("inference = { every = \"5m\" }");
     let every = read(&text).unwrap().targets[0].inference.as_ref().unwrap().every;
     assert_eq!(every, Some(Duration::from_secs(300)));
-    assert_eq!(
-        reason(&text.replace("openai", "paid")),
-        "inference by schedule is refused for \"paid\": it costs money with each token"
-    );
+    let paid = Backend { manifest: manifest("paid", Some("costs money with each token")), plugin: None };
+    let backends = [("paid".to_owned(), paid)].into();
+    let text = text.replace("openai", "paid");
+    let refused = build(Some("config.toml".into()), &text, false, &Flags::default(), &backends).unwrap_err();
+    let reason = "error: inference by schedule is refused for \"paid\": it costs money with each token\n";
+    assert!(refused.to_string().starts_with(reason), "{refused}");
 }
 
 #[test]
