@@ -28,9 +28,7 @@ fn manifest(id: &str, side_effect: Option<&str>) -> std::sync::Arc<ai_monitor_pl
 }
 
 fn some_backends() -> Backends {
-    [("ollama", None), ("openai", None)]
-        .map(|(id, effect)| (id.to_owned(), Backend { manifest: manifest(id, effect), plugin: None }))
-        .into()
+    ["ollama", "openai"].map(|id| (id.to_owned(), Backend { manifest: manifest(id, None), plugin: None })).into()
 }
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -196,7 +194,7 @@ fn a_schedule_that_costs_the_user_is_refused_with_the_manifests_words() {
     let every = read(&text).unwrap().targets[0].inference.as_ref().unwrap().every;
     assert_eq!(every, Some(Duration::from_secs(300)));
     let paid = Backend { manifest: manifest("paid", Some("costs money with each token")), plugin: None };
-    let backends = [("paid".to_owned(), paid)].into();
+    let backends = Known::only([("paid".to_owned(), paid)].into());
     let text = text.replace("openai", "paid");
     let refused = build(Some("config.toml".into()), &text, false, &Flags::default(), &backends).unwrap_err();
     let reason = "error: inference by schedule is refused for \"paid\": it costs money with each token\n";
