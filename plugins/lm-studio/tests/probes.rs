@@ -62,6 +62,7 @@ fn a_status_without_the_greeting_is_told_apart() {
     );
     assert_eq!(judged(ok(r#"{"status":"ok"}"#)), foreign("JSON without `lmstudio`"));
     assert_eq!(judged(ok(r#"{"error":"no such page"}"#)), foreign("no such page"));
+    assert_eq!(judged(ok(r#"{"lmstudio":[]}"#)), ("malformed".into(), "`lmstudio` is not true".into()));
     assert_eq!(judged(ok("")), foreign("EOF while parsing a value at line 1 column 0"));
     assert_eq!(judged(ok("<html>router login</html>")), foreign("expected value at line 1 column 1"));
     assert_eq!(judged(ok(r#"{"lmstud"#)), ("malformed".into(), "EOF while parsing a string at line 1 column 8".into()));

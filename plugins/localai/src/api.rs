@@ -32,6 +32,27 @@ pub struct Loaded {
     pub backend: Option<String>,
 }
 
+/// `GET /api/middleware/status`, as far as it counts requests.
+#[derive(Debug, Deserialize)]
+pub struct Middleware {
+    #[serde(default)]
+    pub admission: Option<Admission>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Admission {
+    #[serde(default)]
+    pub models: Option<Vec<Limited>>,
+}
+
+/// A model whose configuration limits how many requests run at once.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Limited {
+    pub name: String,
+    pub max_concurrent: u64,
+    pub in_flight: u64,
+}
+
 /// `GET /backend/monitor` (backend/backend.proto: StatusResponse). A zero is left out.
 #[derive(Debug, Deserialize)]
 pub struct Status {

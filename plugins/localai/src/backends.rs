@@ -10,25 +10,23 @@ use crate::api::Loaded;
 /// The most engines that a report may list.
 const ENGINES_MAX: usize = 256;
 
-/// The backends among the target's processes; where these are not known, or none of them is known as a backend, one
-/// for each loaded model. `None`: neither is known.
+/// One engine for each loaded model, with its process where that is clear. While none is loaded, or that is not known,
+/// the backends among the target's processes. `None`: neither is known.
 pub fn reported(start: &Start, loaded: Option<&[Loaded]>) -> Option<Vec<Engine>> {
     let processes = backends(start);
-    let engines: Vec<Engine> = match (&processes[..], loaded) {
-        ([], None) => return None,
-        ([], Some(loaded)) => loaded.iter().map(of_model).collect(),
-        // Which child has which model cannot be seen; with one of each it is clear.
-        ([only], Some([model])) => vec![Engine { model: Some(model.id.clone()), ..of_process(only) }],
+    let engines: Vec<Engine> = match loaded {
+        None if processes.is_empty() => return None,
+        None => processes.iter().map(|process| of_process(process)).collect(),
         // A model is listed once its load has ended (pkg/model/loader.go), and a child whose load failed is ended.
-        (all, Some([])) => {
-            all.iter().map(|process| Engine { phase: Some(Phase::Loading), ..of_process(process) }).collect()
+        Some([]) => {
+            processes.iter().map(|process| Engine { phase: Some(Phase::Loading), ..of_process(process) }).collect()
         }
-        (all, _) => all.iter().map(|process| of_process(process)).collect(),
+        Some(loaded) => loaded.iter().map(|model| of_model(start, loaded, model)).collect(),
     };
     (engines.len() <= ENGINES_MAX).then_some(engines)
 }
 
-/// The child that has a model, where that is clear.
+/// The child that has a model. Which has which cannot be seen; with one of each it is clear.
 pub fn of_only_model<'a>(start: &'a Start, loaded: &[Loaded], model: &str) -> Option<&'a Process> {
     match (&backends(start)[..], loaded) {
         ([only], [loaded]) if loaded.id == model => Some(only),
@@ -40,8 +38,9 @@ fn backends(start: &Start) -> Vec<&Process> {
     start.processes.iter().flatten().filter(|process| process.role == Role::Engine).collect()
 }
 
-fn of_model(loaded: &Loaded) -> Engine {
-    Engine { id: loaded.id.clone(), model: Some(loaded.id.clone()), ..Engine::default() }
+fn of_model(start: &Start, loaded: &[Loaded], model: &Loaded) -> Engine {
+    let process = of_only_model(start, loaded, &model.id).map(|process| process.id.clone());
+    Engine { id: model.id.clone(), process, model: Some(model.id.clone()), ..Engine::default() }
 }
 
 fn of_process(process: &Process) -> Engine {

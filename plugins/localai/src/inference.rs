@@ -14,7 +14,7 @@ use plugin_parts::{
 use serde_json::{Value, json};
 
 use crate::{
-    FRONT_MS,
+    FRONT_MS, admission,
     api::{Listed, Loaded},
     front, models,
     overload::{PutOff, put_off},
@@ -40,12 +40,28 @@ pub async fn probe(io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<(),
     }
     let capable = models::capable(io).await?;
     let inference = match choose(&loaded, &capable, wanted) {
-        Ok((model, Kind::Text)) => chat(io, start, ask, model).await?,
-        Ok((model, Kind::Vector)) => vector(io, start, ask, model).await?,
+        Ok((model, kind)) => from_model(io, start, ask, model, kind).await?,
         Err(why) => skipped(wanted, why),
     };
     generation::report(io, inference);
     Ok(())
+}
+
+async fn from_model(
+    io: &mut Io,
+    start: &Start,
+    ask: &InferenceAsk,
+    model: &str,
+    kind: Kind,
+) -> Result<Inference, Stop> {
+    let limited = admission::limited(io).await?;
+    if admission::of(&limited, model).is_some_and(|limited| limited.in_flight >= limited.max_concurrent) {
+        return Ok(skipped(Some(model), "no free slot"));
+    }
+    match kind {
+        Kind::Text => chat(io, start, ask, model).await,
+        Kind::Vector => vector(io, start, ask, model).await,
+    }
 }
 
 /// What a model makes, of that which is asked for here.

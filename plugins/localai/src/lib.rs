@@ -5,6 +5,7 @@
 //!
 //! Facts are from mudler/LocalAI, v4.9.0; a comment names the file.
 
+mod admission;
 mod api;
 mod backends;
 mod inference;
@@ -118,8 +119,11 @@ async fn started(io: &mut Io) -> Result<(), Stop> {
 
 async fn version(io: &mut Io) -> Result<(), Stop> {
     let answer = io.request(Request::get("/version", LIST_MS)).await?;
-    let body = answer::json::<Value>(io, &answer);
-    io.report.version = body.and_then(|body| Some(body.get("version")?.as_str()?.trim().to_owned()));
+    let Some(body) = answer::json::<Value>(io, &answer) else { return Ok(()) };
+    match body.get("version").and_then(Value::as_str) {
+        Some(version) => io.report.version = Some(version.trim().to_owned()),
+        None => io.judge(&answer, Outcome::Malformed, "JSON without `version`"),
+    }
     Ok(())
 }
 
@@ -129,5 +133,13 @@ async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     let loaded = system::loaded(io).await?;
     // In the report before the route that may hang is asked.
     io.report.engines = backends::reported(start, loaded.as_deref());
-    monitor::ask(io, loaded.as_deref().unwrap_or_default()).await
+    let Some(loaded) = loaded.filter(|loaded| !loaded.is_empty()) else { return Ok(()) };
+    let limited = admission::limited(io).await?;
+    for engine in io.report.engines.iter_mut().flatten() {
+        if let Some(limited) = engine.model.as_deref().and_then(|model| admission::of(&limited, model)) {
+            engine.running = Some(limited.in_flight);
+            engine.capacity = Some(limited.max_concurrent);
+        }
+    }
+    monitor::ask(io, &loaded).await
 }

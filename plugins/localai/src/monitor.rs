@@ -2,8 +2,7 @@
 //!
 //! It loads nothing and leaves the watchdog's timers alone, and of a model that is not loaded it would only say so
 //! (core/services/monitoring/backend_monitor.go). Its word for busy is not used: only backends of one thread say it,
-//! and they say it while idle (pkg/grpc/base/singlethread.go: `Busy` is true when the lock was free). So how many
-//! requests run is not known.
+//! and they say it while idle (pkg/grpc/base/singlethread.go: `Busy` is true when the lock was free).
 
 use ai_monitor_plugin_api::{
     Io, Stop,

@@ -26,8 +26,12 @@ fn before(loaded: &[&str]) -> Scene {
     front().on("GET /system", system(loaded)).on("GET /v1/models/capabilities", list())
 }
 
+fn fit(loaded: &[&str]) -> Scene {
+    before(loaded).on("GET /api/middleware/status", admission(1))
+}
+
 fn chatted(reply: Reply) -> Value {
-    report(before(&["q"]).on("POST /v1/chat/completions", reply), &ask(Some("q")))
+    report(fit(&["q"]).on("POST /v1/chat/completions", reply), &ask(Some("q")))
 }
 
 fn skipped(scene: Scene, start: &Start) -> String {
@@ -40,7 +44,7 @@ fn skipped(scene: Scene, start: &Start) -> String {
 #[test]
 fn a_loaded_model_is_asked_with_a_limit_and_no_other_option() {
     for wanted in [None, Some("q")] {
-        let scene = before(&["hear", "q"]).on("POST /v1/chat/completions", ok(STREAM));
+        let scene = fit(&["hear", "q"]).on("POST /v1/chat/completions", ok(STREAM));
         let (mut report, sent) = scene.run(&PLUGIN, &ask(wanted));
         assert_eq!(
             report["inference"].take(),
@@ -63,6 +67,7 @@ fn what_cannot_be_asked_without_harm_is_skipped() {
     assert_eq!(skipped(before(&["hear"]), &ask(Some("hear"))), "hear makes neither text nor vectors");
     let why = "no loaded model is known to make text or vectors; name one";
     assert_eq!(skipped(before(&["hear", "loose.gguf"]), &ask(None)), why);
+    assert_eq!(skipped(before(&["q"]).on("GET /api/middleware/status", admission(2)), &ask(Some("q"))), "no free slot");
     for refusal in [unauthorised(), not_admin(), ok(r#"{"load"#), Reply::broken(Outcome::Timeout, At::Headers)] {
         assert_eq!(
             skipped(front().on("GET /system", refusal), &ask(Some("q"))),
@@ -85,7 +90,8 @@ fn by_the_clock_it_is_never_asked() {
 #[test]
 fn an_older_version_is_asked_for_text_of_a_model_that_is_named() {
     let before = || front().on("GET /system", system(&["q"])).on("GET /v1/models/capabilities", no_route());
-    let report = report(before().on("POST /v1/chat/completions", ok(STREAM)), &ask(Some("q")));
+    let asked = before().on("GET /api/middleware/status", no_route()).on("POST /v1/chat/completions", ok(STREAM));
+    let report = report(asked, &ask(Some("q")));
     assert_eq!(report["inference"]["result"], "output");
     assert_eq!(skipped(before(), &ask(None)), "no loaded model is known to make text or vectors; name one");
 }
@@ -93,7 +99,7 @@ fn an_older_version_is_asked_for_text_of_a_model_that_is_named() {
 #[test]
 fn an_embedding_model_is_asked_for_a_vector() {
     let vector = r#"{"object":"list","model":"embed","data":[{"embedding":[0.1,0.2],"index":0,"object":"embedding"}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
-    let (mut report, sent) = before(&["embed"]).on("POST /v1/embeddings", ok(vector)).run(&PLUGIN, &ask(None));
+    let (mut report, sent) = fit(&["embed"]).on("POST /v1/embeddings", ok(vector)).run(&PLUGIN, &ask(None));
     assert_eq!(report["inference"].take(), json!({"model":"embed","result":"output","first_token_ms":1}));
     assert_eq!(sent, [json!({"model":"embed","input":"Say: ok"})]);
 }

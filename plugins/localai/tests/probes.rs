@@ -21,6 +21,9 @@ fn ready() -> Scene {
 /// A progress probe of these loaded models, whose backends answer so.
 fn monitored(loaded: &[&str], replies: &[(&str, Reply)]) -> Value {
     let mut scene = front().on("GET /system", system(loaded));
+    if !loaded.is_empty() {
+        scene = scene.on("GET /api/middleware/status", unlimited());
+    }
     for (path, reply) in replies {
         scene = scene.on(&format!("GET /backend/monitor?model={path}"), reply.clone());
     }
@@ -98,7 +101,7 @@ fn a_model_in_memory_with_its_backend() {
         json!({"id":"q","state":"loaded","capabilities":["completion","vision","tools","thinking"],
             "info":{"backend":"llama-cpp"}})
     );
-    assert_eq!(report["engines"], json!([{"id":"llama-cpp-avx2/41001","process":"1","model":"q"}]));
+    assert_eq!(report["engines"], json!([{"id":"q","process":"1","model":"q"}]));
 }
 
 #[test]
@@ -163,6 +166,13 @@ fn what_fails_leaves_the_rest_known() {
         assert_eq!((&report["models"], &report["judged"]), (&Value::Null, &Value::Null));
         assert_eq!(report["engines"], json!([{"id":"q","model":"q"}]));
     }
+    let scene = front()
+        .on("GET /readyz", ok(""))
+        .on("GET /version", ok(r#"{"version":[]}"#))
+        .on("GET /v1/models/capabilities", list())
+        .on("GET /system", system(&[]));
+    let judged = json!([{"request":2,"outcome":"malformed","text":"JSON without `version`"}]);
+    assert_eq!(report(scene, &look(Depth::Readiness))["judged"], judged);
     let half = ok(r#"{"object":"list","data":[{"id":"q""#);
     let scene = ready().on("GET /v1/models/capabilities", half).on("GET /system", ok(r#"{"backends":[],"loaded"#));
     let report = report(scene, &look(Depth::Readiness));
@@ -185,7 +195,7 @@ fn nothing_loaded_is_asked_after() {
 
 #[test]
 fn a_backend_that_answers_is_ready_and_how_much_it_works_is_not_told() {
-    let ready = json!([{"id":"llama-cpp-avx2/41001","process":"1","model":"q","phase":"ready"}]);
+    let ready = json!([{"id":"q","process":"1","model":"q","phase":"ready"}]);
     // `BUSY` is said by idle ones (pkg/grpc/base/singlethread.go).
     for word in [1, 2] {
         assert_eq!(monitored(&["q"], &[("q", state(word))]), json!({"engines":ready}));
@@ -196,28 +206,25 @@ fn a_backend_that_answers_is_ready_and_how_much_it_works_is_not_told() {
     );
     assert_eq!(
         monitored(&["q"], &[("q", unimplemented)]),
-        json!({"engines":ready,"judged":[{"request":2,"outcome":"unsupported",
+        json!({"engines":ready,"judged":[{"request":3,"outcome":"unsupported",
             "text":"a backend that answers and does not tell its state"}]})
     );
     // Not initialised, and an error of which only the memory is known.
     for word in [0, -1] {
-        assert_eq!(
-            monitored(&["q"], &[("q", state(word))]),
-            json!({"engines":[{"id":"llama-cpp-avx2/41001","process":"1","model":"q"}]})
-        );
+        assert_eq!(monitored(&["q"], &[("q", state(word))]), json!({"engines":[{"id":"q","process":"1","model":"q"}]}));
     }
 }
 
 #[test]
 fn a_backend_that_is_silent_leaves_its_engine_known_and_ends_the_round() {
     let silent = || Reply::broken(Outcome::Timeout, At::Headers);
-    assert_eq!(
-        monitored(&["q"], &[("q", silent())]),
-        json!({"engines":[{"id":"llama-cpp-avx2/41001","process":"1","model":"q"}]})
-    );
+    assert_eq!(monitored(&["q"], &[("q", silent())]), json!({"engines":[{"id":"q","process":"1","model":"q"}]}));
     // `hear` is not asked any more.
     let report = monitored(&["embed", "q", "hear"], &[("embed", state(2)), ("q", silent())]);
-    assert_eq!(report["engines"], json!([{"id":"llama-cpp-avx2/41001","process":"1"}]));
+    assert_eq!(
+        report["engines"],
+        json!([{"id":"embed","model":"embed","phase":"ready"},{"id":"q","model":"q"},{"id":"hear","model":"hear"}])
+    );
 }
 
 #[test]
@@ -235,18 +242,18 @@ fn a_model_that_was_unloaded_since_is_not_found() {
     let text = "backend q is not currently loaded";
     assert_eq!(
         monitored(&["q"], &[("q", error(500, text))])["judged"],
-        json!([{"request":2,"outcome":"not_found","text":text}])
+        json!([{"request":3,"outcome":"not_found","text":text}])
     );
     // An older version has not read the name at all.
     assert_eq!(
         monitored(&["q"], &[("q", error(500, "backend  is not currently loaded"))])["judged"],
-        json!([{"request":2,"outcome":"unsupported","text":"backend  is not currently loaded"}])
+        json!([{"request":3,"outcome":"unsupported","text":"backend  is not currently loaded"}])
     );
 }
 
 #[test]
 fn opaque_errors_and_refusals_tell_nothing() {
-    let engine = json!([{"id":"llama-cpp-avx2/41001","process":"1","model":"q"}]);
+    let engine = json!([{"id":"q","process":"1","model":"q"}]);
     for reply in [Reply::status(500, ""), not_admin(), no_route(), ok(r#"{"sta"#).broken_off(Outcome::Reset)] {
         assert_eq!(monitored(&["q"], &[("q", reply)]), json!({"engines":engine}));
     }
@@ -262,18 +269,43 @@ fn a_name_is_escaped_in_a_query() {
 fn two_backends_are_not_matched_with_two_models() {
     let scene = front()
         .on("GET /system", system(&["q", "embed"]))
+        .on("GET /api/middleware/status", unlimited())
         .on("GET /backend/monitor?model=q", state(2))
         .on("GET /backend/monitor?model=embed", state(2));
     assert_eq!(
         report(scene, &with_backends(look(Depth::Progress), &[41001, 41002])),
-        json!({"engines":[{"id":"llama-cpp-avx2/41001","process":"1"},{"id":"llama-cpp-avx2/41002","process":"2"}]})
+        json!({"engines":[{"id":"q","model":"q","phase":"ready"},{"id":"embed","model":"embed","phase":"ready"}]})
     );
 }
 
 #[test]
 fn without_known_processes_each_loaded_model_is_an_engine() {
-    let scene = front().on("GET /system", system(&["q"])).on("GET /backend/monitor?model=q", state(2));
+    let scene = front()
+        .on("GET /system", system(&["q"]))
+        .on("GET /api/middleware/status", unlimited())
+        .on("GET /backend/monitor?model=q", state(2));
     assert_eq!(report(scene, &look(Depth::Progress)), json!({"engines":[{"id":"q","model":"q","phase":"ready"}]}));
+}
+
+#[test]
+fn the_requests_of_a_model_with_a_limit_are_counted() {
+    let running = |status: Reply| {
+        let scene = front()
+            .on("GET /system", system(&["q"]))
+            .on("GET /api/middleware/status", status)
+            .on("GET /backend/monitor?model=q", Reply::broken(Outcome::Timeout, At::Headers));
+        report(scene, &with_backends(look(Depth::Progress), &[41001]))
+    };
+    assert_eq!(
+        running(admission(1)),
+        json!({"engines":[{"id":"q","process":"1","model":"q","running":1,"capacity":2}]})
+    );
+    let unknown = json!([{"id":"q","process":"1","model":"q"}]);
+    for status in [not_admin(), Reply::status(500, ""), Reply::broken(Outcome::Timeout, At::Headers), ok("{}")] {
+        assert_eq!(running(status), json!({"engines":unknown}));
+    }
+    assert_eq!(running(no_route())["judged"][0]["outcome"], "unsupported");
+    assert_eq!(running(ok(r#"{"admi"#))["judged"][0]["outcome"], "malformed");
 }
 
 #[test]

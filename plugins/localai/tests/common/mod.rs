@@ -81,3 +81,15 @@ pub fn list() -> Reply {
     ]})
     .to_string())
 }
+
+/// What `GET /api/middleware/status` counts: with a limit on `q`.
+pub fn admission(in_flight: u64) -> Reply {
+    ok(json!({"pii":{"enabled_globally":false,"models":[]},"mitm":{"running":false},"router":{"models":[]},
+        "admission":{"models":[{"name":"q","max_concurrent":2,"retry_after_seconds":1,"in_flight":in_flight}]}})
+    .to_string())
+}
+
+/// With no limit on any model.
+pub fn unlimited() -> Reply {
+    ok(r#"{"admission":{"models":[]}}"#)
+}
