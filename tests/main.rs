@@ -21,6 +21,7 @@ mod guide;
 mod healing;
 mod launcher;
 mod left_alone;
+mod model_repairs;
 mod reports;
 mod simulators;
 mod survival;
