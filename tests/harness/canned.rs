@@ -86,6 +86,10 @@ fn serve(
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
         head.push(byte[0]);
     }
+    if head.is_empty() {
+        // Connected only to see whether anybody listens.
+        return Ok(());
+    }
     let head = String::from_utf8_lossy(&head).into_owned();
     // A body that is left unread would make the close a reset.
     let length =
