@@ -113,10 +113,7 @@ async fn load_model(ground: &mut Ground<'_>, model: &str) -> Outcome {
     match accepted(&run, "failed") {
         Err(outcome) => outcome,
         Ok(report) => {
-            let expect = or_default(
-                report.expect.clone(),
-                Expect::Model { model: model.to_owned(), state: vec![ModelState::Loaded] },
-            );
+            let expect = Expected::of(&report, model, ModelState::Loaded);
             match holds(ground, &expect, within(&report, Duration::from_secs(60))).await {
                 Ok(()) => Outcome::done(format!("{model} is loaded")),
                 Err(why) => Outcome { changed: true, ..Outcome::new("failed", why) },
@@ -148,10 +145,7 @@ async fn unload_model(ground: &mut Ground<'_>, model: &str, limit: Option<Durati
             Outcome::new("nothing", format!("{model} was not loaded"))
         }
         Ok(report) => {
-            let expect = or_default(
-                report.expect.clone(),
-                Expect::Model { model: model.to_owned(), state: vec![ModelState::Unloaded] },
-            );
+            let expect = Expected::of(&report, model, ModelState::Unloaded);
             let within = limit.unwrap_or_else(|| within(&report, Duration::from_secs(20)));
             match holds(ground, &expect, within).await {
                 Ok(()) => Outcome::done(format!("{model} is unloaded")),
@@ -207,8 +201,24 @@ pub(super) fn accepted(run: &RepairRun, failed: &str) -> Result<RepairReport, Ou
     }
 }
 
-fn or_default(expect: Vec<Expect>, default: Expect) -> Vec<Expect> {
-    if expect.is_empty() { vec![default] } else { expect }
+/// What must hold after a repair.
+struct Expected {
+    all: Vec<Expect>,
+    /// The plugin names it. Where it names nothing, the model's state is looked at as far as it is told: a backend that
+    /// tells none is judged by the fault's own signal alone.
+    by_plugin: bool,
+}
+
+impl Expected {
+    fn of(report: &RepairReport, model: &str, state: ModelState) -> Expected {
+        match report.expect.is_empty() {
+            true => {
+                let model = Expect::Model { model: model.to_owned(), state: vec![state] };
+                Expected { all: vec![model], by_plugin: false }
+            }
+            false => Expected { all: report.expect.clone(), by_plugin: true },
+        }
+    }
 }
 
 fn within(report: &RepairReport, default: Duration) -> Duration {
@@ -216,7 +226,7 @@ fn within(report: &RepairReport, default: Duration) -> Duration {
 }
 
 /// Waits until all holds, measured by a readiness probe and the process tree.
-async fn holds(ground: &mut Ground<'_>, expect: &[Expect], within: Duration) -> Result<(), String> {
+async fn holds(ground: &mut Ground<'_>, expect: &Expected, within: Duration) -> Result<(), String> {
     let began = Instant::now();
     let before = ground.tree.clone();
     let mut pause = Duration::from_millis(20);
@@ -226,15 +236,15 @@ async fn holds(ground: &mut Ground<'_>, expect: &[Expect], within: Duration) -> 
             Some(observation) => observation.report.and_then(|r| r.models),
             None => None,
         };
-        for one in expect {
+        for one in &expect.all {
             match one {
                 Expect::Model { model, state } => {
                     let is =
                         models.as_ref().and_then(|m| m.iter().find(|m| &m.id == model || m.aliases.contains(model)));
                     let is_in = match (is, &models) {
-                        (Some(m), _) => m.state.is_some_and(|s| state.contains(&s)),
+                        (Some(m), _) => m.state.map_or(!expect.by_plugin, |s| state.contains(&s)),
                         (None, Some(_)) => state.contains(&ModelState::Unloaded),
-                        (None, None) => false,
+                        (None, None) => !expect.by_plugin,
                     };
                     if !is_in {
                         let now =

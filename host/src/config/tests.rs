@@ -467,3 +467,15 @@ fn what_only_the_plugin_can_tell_has_a_caret_too() {
     assert_eq!(said_of_custom("[target.settings.liveness]\npath = \"/status\"\n"), "good");
     assert_eq!(said_of_custom(""), "good");
 }
+
+#[test]
+fn the_configurations_of_the_custom_guide_pass() {
+    let guide = include_str!("../../../docs/custom.md");
+    let blocks: Vec<&str> = guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 4);
+    let registry = crate::plugin::Registry::bundled();
+    for block in blocks {
+        let checked = build(Some("config.toml".into()), block, false, &Flags::default(), &backends(&registry));
+        assert!(checked.is_ok(), "{}", checked.err().map(|e| e.to_string()).unwrap_or_default());
+    }
+}

@@ -52,6 +52,8 @@ pub(super) struct Known {
     pub models: Option<Vec<Model>>,
     pub engines: Vec<Engine>,
     pub tree: Vec<TreeProcess>,
+    /// What liveness asked for.
+    pub liveness_path: Option<String>,
     pub last_check: Option<Timestamp>,
     pub last_success: Option<Timestamp>,
     /// ms
@@ -100,7 +102,7 @@ impl TargetTask {
         observations.push(liveness);
         // Who holds the port without being of the target by its file, and answers as it, is the target's process.
         if alive
-            && identity.as_ref().or(self.known.identity.as_ref()).is_none_or(|i| i.backend == self.config.backend)
+            && identity.as_ref().or(self.known.identity.as_ref()).is_none_or(|i| self.may_answer_as(&i.backend))
             // What only forwards never stands for the server behind it (faults.md, rule 11).
             && let Some(stranger) = self.watch.stranger().filter(|s| !process::is_forwarder(s)).cloned()
         {
@@ -200,6 +202,13 @@ impl TargetTask {
         }
     }
 
+    /// Is what identification calls by this name the target's server, once it answers as the settings want it? Where a
+    /// command says which program it should be, another one is not.
+    fn may_answer_as(&self, backend: &str) -> bool {
+        let any_program = super::target::is_any_program(&self.config.backend) && self.config.process.command.is_none();
+        backend == self.config.backend || any_program
+    }
+
     /// Who answers here, by the rules of all plugins.
     async fn identify(&mut self) -> Option<Identity> {
         let identification = identify(&self.client, &self.core.plugins.registry()).await;
@@ -233,6 +242,9 @@ impl TargetTask {
             known.tree = tree.clone();
         }
         let record = look.at(Depth::Liveness).and_then(|o| o.requests.first());
+        if let Some(record) = record {
+            known.liveness_path = Some(record.path.clone());
+        }
         known.response_time = record.filter(|r| r.status.is_some()).map(|r| r.ms as f64);
         if verdict.is_sound() {
             known.last_success = Some(look.now.wall);

@@ -123,7 +123,7 @@ pub(super) fn facts(config: &config::model::Target, plugin: Option<&Plugin>, rem
         has_command: config.process.command.as_ref().is_some_and(|c| !c.is_empty()),
         // At boot a rival may only be slower: it is waited for (faults.md, rule 5).
         autostart: config.process.autostart && !rival,
-        any_identity: matches!(config.backend.as_str(), "openai" | "custom"),
+        any_identity: super::target::is_any_program(&config.backend),
         lost_engine: manifest.and_then(|m| m.process.lost_engine),
         stall_after: config.stall_after,
         models: config.models.clone(),

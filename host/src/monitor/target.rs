@@ -466,6 +466,14 @@ impl TargetTask {
     pub fn health_endpoint(&self) -> String {
         let routes = self.plugin.as_ref().and_then(|p| p.manifest().probes.get(&Depth::Liveness)).map(|p| &p.routes);
         let first = routes.and_then(|r| r.first()).map(|r| r.split_whitespace().last().unwrap_or("/").to_owned());
-        first.unwrap_or_else(|| "/".into())
+        // A route with a `*` names no path: what was asked for does.
+        let named = first.filter(|path| !path.contains('*')).or_else(|| self.known.liveness_path.clone());
+        named.unwrap_or_else(|| "/".into())
     }
+}
+
+/// Many programs speak OpenAI's protocol, and what a custom target is its settings say: whoever answers as they want is
+/// the target's server (section 6 of the contract, `port_conflict`).
+pub(super) fn is_any_program(backend: &str) -> bool {
+    matches!(backend, "openai" | "custom")
 }
