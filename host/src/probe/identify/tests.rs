@@ -141,3 +141,33 @@ async fn nobody_is_nobody() {
     let address = Server::silent().await.stop().await;
     assert_eq!(ask(address).await, Identification::default());
 }
+
+#[tokio::test]
+async fn the_bundled_rules_ask_each_question_once_too() {
+    let (server, asked) = server(&[], &page("404 Not Found", "", "")).await;
+    let url = url::Url::parse(&format!("http://{}", server.address())).unwrap();
+    identify(&Driver::new().unwrap().target(&url, None), &Registry::bundled()).await;
+    let asked = asked.lock().unwrap();
+    let mut paths: Vec<&str> = asked.iter().filter_map(|request| request.split(' ').nth(1)).collect();
+    paths.sort_unstable();
+    let all = paths.len();
+    paths.dedup();
+    assert_eq!(all, paths.len(), "{paths:?}");
+    assert!(paths.contains(&"/lmstudio-greeting") && paths.contains(&"/.well-known/localai.json"));
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off() {
+    let server = Server::start(|mut connection| async move {
+        while connection.request().await.is_some() {
+            if !connection.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await {
+                return;
+            }
+            let chunk = format!("1000\r\n{}\r\n", "Ollama is running".repeat(241)[..0x1000].to_owned());
+            while connection.send(chunk.as_bytes()).await {}
+        }
+    })
+    .await;
+    let who = tokio::time::timeout(crate::probe::testing::PATIENCE, ask(server.address())).await.expect("it ends");
+    assert!(who.candidates.is_empty() && who.answered, "half an answer proves nothing: {who:?}");
+}
