@@ -11,6 +11,7 @@ mod harness;
 
 mod bad_input;
 mod contract;
+mod custom;
 mod demo_server;
 mod discover;
 mod evidence;
