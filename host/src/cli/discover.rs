@@ -41,7 +41,7 @@ struct Server {
 }
 
 pub(super) async fn run(flags: &Flags, as_json: bool, save: bool) -> anyhow::Result<ExitCode> {
-    let registry = Registry::bundled();
+    let registry = super::run::plugins_known(flags);
     let path = config::places(flags).config;
     let (listen, targets) = read_configuration(flags, &registry, path.exists());
     let driver = Driver::new().context("no HTTP client can be made")?;
@@ -151,8 +151,9 @@ async fn readiness(found: &Found, driver: &Driver, registry: &Registry) -> Optio
 }
 
 fn label(found: &Found, registry: &Registry) -> String {
+    let manifests = registry.manifests();
     let label = |who: &Identity| {
-        let label = registry.get(&who.backend).map_or(who.backend.clone(), |plugin| plugin.manifest().label.clone());
+        let label = manifests.get(&who.backend).map_or(who.backend.clone(), |manifest| manifest.label.clone());
         match &who.variant {
             Some(variant) => format!("{label} [{variant}]"),
             None => label,

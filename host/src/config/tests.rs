@@ -475,7 +475,8 @@ fn the_configurations_of_the_custom_guide_pass() {
     assert_eq!(blocks.len(), 4);
     let registry = crate::plugin::Registry::bundled();
     for block in blocks {
-        let checked = build(Some("config.toml".into()), block, false, &Flags::default(), &backends(&registry));
+        let known = Known::only(backends(&registry));
+        let checked = build(Some("config.toml".into()), block, false, &Flags::default(), &known);
         assert!(checked.is_ok(), "{}", checked.err().map(|e| e.to_string()).unwrap_or_default());
     }
 }

@@ -95,7 +95,8 @@ pub enum Seen {
 /// Looks around. `skip`: the API's own address, and those of targets that are known already; this process's own
 /// listeners are left out in any case.
 pub async fn discover(driver: &Driver, registry: &Registry, skip: &[SocketAddr]) -> Discovery {
-    let manifests: Vec<&Manifest> = registry.iter().map(|plugin| &**plugin.manifest()).collect();
+    let manifests = registry.manifests();
+    let manifests: Vec<&Manifest> = manifests.values().map(|manifest| &**manifest).collect();
     // Reads the files of all processes. A look without them still finds what is at the usual ports.
     let survey = tokio::task::spawn_blocking(Survey::take).await.unwrap_or_default();
     discover_by(driver, &manifests, &survey, skip).await
