@@ -20,6 +20,7 @@ mod first_minutes;
 mod first_release;
 mod guide;
 mod healing;
+mod isolation;
 mod launcher;
 mod left_alone;
 mod model_repairs;

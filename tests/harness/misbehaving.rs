@@ -50,7 +50,7 @@ pub const WAYS: &[Way] = &[
     way("opens_a_socket", Crashed("called socket")),
     way("forks", Crashed("called clone")),
     way("runs_a_program", Crashed("called execve")),
-    way("kills_the_monitor", Crashed("called kill")),
+    way("sends_a_signal", Crashed("called kill")),
     way("sleeps", Crashed("called clock_nanosleep")),
     way("crashes_in_create", Crashed("SIGSEGV")),
     way("spins", Overrun("step")),

@@ -170,8 +170,9 @@ static int32_t answered(const aim_sink *out) {
   fork();
 #elif defined(WAY_runs_a_program)
   execl("/bin/true", "true", (char *)NULL);
-#elif defined(WAY_kills_the_monitor)
-  kill(getppid(), SIGKILL);
+#elif defined(WAY_sends_a_signal)
+  /* To itself: whoever is not fenced in must hurt nobody else. */
+  kill(getpid(), SIGUSR1);
 #elif defined(WAY_gives_up)
   put(out, "too hard");
   return AIM_ERROR;

@@ -99,7 +99,7 @@ fn keeper(plugins: &Arc<Catalogue>, places: &Places) -> anyhow::Result<Option<Ke
     if plugins.is_safe_mode() {
         return Ok(None);
     }
-    let keeper = Keeper::new(plugins.clone(), Arc::new(Libraries), &places.data);
+    let keeper = Keeper::new(plugins.clone(), Arc::new(Libraries::default()), &places.data);
     Ok(Some(keeper.context("the folder for private copies of plugins cannot be made")?))
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ai_monitor_plugin_api::table::AimPlugin;
 use libloading::Library;
 
-use super::{Origin, Plugin, TableError};
+use super::{Origin, Plugin, TableError, table::Table};
 
 /// The symbol of a library that holds one plugin.
 const SYMBOL: &str = "ai_monitor_plugin_v1";
@@ -19,12 +19,29 @@ pub enum LoadError {
     NoPlugin { path: PathBuf, stem: String },
     #[error("{} cannot be used: {source}", path.display())]
     Table { path: PathBuf, source: TableError },
+    /// Isolated, it ended its process, or spoke out of protocol. `how` has the moment in it.
+    #[error("{} cannot be loaded, its process ended: {how}. Tell its author", path.display())]
+    Crashed { path: PathBuf, how: String },
+    /// Isolated, it did not come back.
+    #[error("{} cannot be loaded: {what}. Tell its author", path.display())]
+    Overrun { path: PathBuf, what: String },
+    /// Not the plugin's fault.
+    #[error("{} cannot be loaded, for the system gave no process for it: {why}. Try again later", path.display())]
+    NotStarted { path: PathBuf, why: String },
 }
 
-/// Opens a library and takes its plugin. `abi` is read before anything of the table is run; the system runs a
-/// library's initialisers as it opens it, so only files that may run in this process should come here. It is never
-/// unloaded.
+/// Opens a library in this process and takes its plugin: only for files that may do here what they like. It is never
+/// unloaded. [`Plugin::isolated`] is for all others.
 pub fn load_library(path: &Path) -> Result<Plugin, LoadError> {
+    let plugin = open_table(path).and_then(|table| {
+        Plugin::of_table(table).map_err(|source| LoadError::Table { path: path.to_owned(), source })
+    })?;
+    Ok(Plugin { origin: Origin::DropIn { file: path.to_owned() }, ..plugin })
+}
+
+/// Opens a library and checks its table. `abi` is read before anything of the table is run; the system runs a
+/// library's initialisers as it opens it.
+pub(super) fn open_table(path: &Path) -> Result<Table, LoadError> {
     let library = open(path).map_err(|e| LoadError::Open { path: path.to_owned(), why: reason(&e) })?;
     let stem = symbol_part(path);
     let table = [SYMBOL.to_owned(), format!("{SYMBOL}_{stem}")].into_iter().find_map(|symbol| {
@@ -40,9 +57,7 @@ pub fn load_library(path: &Path) -> Result<Plugin, LoadError> {
         return Err(LoadError::NoPlugin { path: path.to_owned(), stem });
     };
     // SAFETY: a library that exports this name promises a table of the contract, and it stays loaded.
-    let plugin = unsafe { Plugin::from_pointer(table) };
-    let plugin = plugin.map_err(|source| LoadError::Table { path: path.to_owned(), source })?;
-    Ok(Plugin { origin: Origin::DropIn { file: path.to_owned() }, ..plugin })
+    unsafe { Table::checked(table) }.map_err(|source| LoadError::Table { path: path.to_owned(), source })
 }
 
 /// Bound now, so that what is missing shows here and not at the first call; local, so that two plugins with the
@@ -50,13 +65,13 @@ pub fn load_library(path: &Path) -> Result<Plugin, LoadError> {
 #[cfg(unix)]
 fn open(path: &Path) -> Result<Library, libloading::Error> {
     use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-    // SAFETY: running its initialisers is what the caller of `load_library` asked for.
+    // SAFETY: running its initialisers is what the caller of `open_table` asked for.
     unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map(Into::into)
 }
 
 #[cfg(not(unix))]
 fn open(path: &Path) -> Result<Library, libloading::Error> {
-    // SAFETY: running its initialisers is what the caller of `load_library` asked for.
+    // SAFETY: running its initialisers is what the caller of `open_table` asked for.
     unsafe { Library::new(path) }
 }
 

@@ -1,8 +1,10 @@
-//! Finding, checking and loading plugins. A plugin is a C table; nothing else of the host touches it.
+//! Finding, checking and loading plugins. A plugin is a C table, here or in a child process; nothing else of the host
+//! touches it.
 
 mod absent;
 mod catalogue;
 mod check;
+mod child;
 mod ended;
 pub mod folder;
 mod grants;
@@ -11,6 +13,7 @@ mod load;
 mod loader;
 mod refusal;
 mod registry;
+mod sandbox;
 mod session;
 mod settings;
 mod standing;
@@ -20,7 +23,7 @@ mod view;
 
 use std::{
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
@@ -30,6 +33,7 @@ pub use self::{
     absent::Absent,
     catalogue::{Catalogue, ManageError},
     check::{ManifestError, is_id},
+    child::{Isolation, as_plugin_child},
     ended::{Ended, Listener},
     grants::{Asks, Grants},
     keeper::{Keeper, Loader, Loading},
@@ -68,29 +72,46 @@ pub enum Origin {
 enum Backing {
     /// In this process, through its table.
     InProcess(table::Table),
+    /// In child processes.
+    Isolated(Arc<child::Pool>),
 }
 
 impl Plugin {
     /// Checks a table and what its manifest says.
     pub fn from_table(table: &'static AimPlugin) -> Result<Plugin, TableError> {
         // SAFETY: a reference is a pointer to a whole table, and this one lives for ever.
-        unsafe { Plugin::from_pointer(table) }
+        Plugin::of_table(unsafe { table::Table::checked(table)? })
     }
 
-    /// # Safety
-    /// `table` must point to a table of the contract that lives for ever; where its `abi` differs from ours, only
-    /// these first four bytes need to be readable.
-    unsafe fn from_pointer(table: *const AimPlugin) -> Result<Plugin, TableError> {
-        // SAFETY: the caller's promise.
-        let table = unsafe { table::Table::checked(table)? };
+    fn of_table(table: table::Table) -> Result<Plugin, TableError> {
         let manifest = check::parse(&table.manifest()?)?;
-        Ok(Plugin {
-            manifest: Arc::new(manifest),
-            origin: Origin::Bundled,
-            backing: Backing::InProcess(table),
-            listener: OnceLock::new(),
-            _copy: None,
-        })
+        Ok(Plugin::new(manifest, Origin::Bundled, Backing::InProcess(table)))
+    }
+
+    /// Opens a library in child processes alone, each under the system's sandbox: whatever it does, it ends nothing
+    /// but its own session. To be called on the runtime where its sessions will run.
+    ///
+    /// What it gives is used as any other plugin. Its [`Origin`] is `library`; see [`Plugin::shown_as`].
+    pub async fn isolated(library: &Path, isolation: &Isolation) -> Result<Plugin, LoadError> {
+        let pool = child::Pool::open(isolation.clone(), library.to_owned()).await?;
+        let manifest = check::parse(pool.manifest())
+            .map_err(|error| LoadError::Table { path: library.to_owned(), source: error.into() })?;
+        Ok(Plugin::new(manifest, Origin::DropIn { file: library.to_owned() }, Backing::Isolated(pool)))
+    }
+
+    fn new(manifest: Manifest, origin: Origin, backing: Backing) -> Plugin {
+        Plugin { manifest: Arc::new(manifest), origin, backing, listener: OnceLock::new(), _copy: None }
+    }
+
+    /// The file as the user knows it, where the library was opened from a copy.
+    pub fn shown_as(mut self, file: PathBuf) -> Plugin {
+        self.origin = Origin::DropIn { file };
+        self
+    }
+
+    /// Does its code run in this process?
+    pub fn is_in_process(&self) -> bool {
+        matches!(self.backing, Backing::InProcess(_))
     }
 
     pub fn manifest(&self) -> &Arc<Manifest> {
@@ -105,6 +126,7 @@ impl Plugin {
     pub async fn session(&self) -> Result<PluginSession, StepError> {
         match &self.backing {
             Backing::InProcess(table) => PluginSession::in_process(table),
+            Backing::Isolated(pool) => PluginSession::isolated(pool).await,
         }
     }
 

@@ -41,7 +41,7 @@ pub enum Refusal {
     Disabled { id: String },
     #[error("its id {id:?} is taken by {}", other.display())]
     Duplicate { id: String, other: PathBuf },
-    #[error("it {how} while it was loaded")]
+    #[error("it cannot be loaded: {how}")]
     Crashed { how: String },
     #[error("it asks for more than was granted: {more}")]
     Consent { id: String, more: Grants },
@@ -119,6 +119,10 @@ impl Refusal {
                 Refusal::BadManifest { path: path.to_owned(), why }
             }
             LoadError::Table { source, .. } => Refusal::BadTable { why: source },
+            LoadError::Crashed { how, .. } | LoadError::Overrun { what: how, .. } => Refusal::Crashed { how },
+            LoadError::NotStarted { why, .. } => {
+                Refusal::CannotOpen { why: format!("the system gave no process for it: {why}") }
+            }
         }
     }
 }

@@ -1,5 +1,10 @@
 //! One session of a plugin: an event in, an effect out, within the contract's limits.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use ai_monitor_plugin_api::{
     effect::Effect,
     event::Event,
@@ -8,10 +13,15 @@ use ai_monitor_plugin_api::{
 };
 use serde_json::Value;
 
-use super::table::{Handle, Output, Table};
+use super::{
+    child,
+    table::{Handle, Output, Table},
+};
 
 /// The largest effect, report included, in bytes.
 pub const EFFECT_MAX: usize = 1024 * 1024;
+/// A step that took longer ends its session. In process it is a bug of ours; a child is ended while it still runs.
+const STEP_MAX: Duration = Duration::from_secs(1);
 const MODELS_MAX: usize = 2000;
 const ENGINES_MAX: usize = 256;
 const COUNTERS_MAX: usize = 1024;
@@ -32,6 +42,9 @@ pub enum StepError {
     /// A call took too long, so that its child process was ended.
     #[error("the plugin took too long: {0}")]
     Overrun(String),
+    /// The system gave no process for it: not the plugin's fault.
+    #[error("there is no process for the plugin: {0}")]
+    NotStarted(String),
 }
 
 /// One session of a plugin, wherever it runs. Dropping it cancels it.
@@ -39,6 +52,8 @@ pub struct PluginSession {
     seat: Seat,
     /// The last step ended it, well or not.
     over: bool,
+    /// It ended so that its child may take another session: with a report, or with the plugin's own error.
+    well: bool,
     /// Whether it is a repair, known from `start`.
     repair: bool,
 }
@@ -46,6 +61,7 @@ pub struct PluginSession {
 /// Where a session runs.
 enum Seat {
     InProcess(Handle),
+    Isolated(child::Seat),
 }
 
 impl PluginSession {
@@ -53,8 +69,12 @@ impl PluginSession {
         Ok(PluginSession::on(Seat::InProcess(table.create().map_err(StepError::Plugin)?)))
     }
 
+    pub(super) async fn isolated(pool: &Arc<child::Pool>) -> Result<PluginSession, StepError> {
+        Ok(PluginSession::on(Seat::Isolated(pool.session().await?)))
+    }
+
     fn on(seat: Seat) -> PluginSession {
-        PluginSession { seat, over: false, repair: false }
+        PluginSession { seat, over: false, well: false, repair: false }
     }
 
     /// Takes one event, gives one effect. After a report or an error only dropping may follow; another step is an
@@ -69,22 +89,47 @@ impl PluginSession {
         }
         let event = serde_json::to_vec(event).map_err(|e| StepError::Protocol(format!("the event: {e}")))?;
         self.over = true;
-        let written = match &mut self.seat {
-            Seat::InProcess(handle) => written(handle.step(&event, EFFECT_MAX))?,
+        let effect = match &mut self.seat {
+            Seat::InProcess(handle) => {
+                let begun = Instant::now();
+                let written = written(handle.step(&event, EFFECT_MAX));
+                let took = begun.elapsed();
+                if took > STEP_MAX {
+                    return Err(StepError::Overrun(format!("one step took {} ms", took.as_millis())));
+                }
+                self.read(&written?).map_err(StepError::Protocol)?
+            }
+            Seat::Isolated(seat) => {
+                let written = seat.step(&event).await.inspect_err(|error| {
+                    self.well = matches!(error, StepError::Plugin(_));
+                })?;
+                self.read(&written).map_err(StepError::Protocol)?
+            }
         };
-        let effect = self.read(&written).map_err(StepError::Protocol)?;
         self.over = matches!(effect, Effect::Report { .. });
+        self.well = self.over;
         Ok(effect)
     }
 
     fn read(&self, bytes: &[u8]) -> Result<Effect, String> {
-        let effect: Effect = serde_json::from_slice(bytes).map_err(|e| format!("the effect cannot be read: {e}"))?;
+        let text = std::str::from_utf8(bytes).map_err(|e| format!("the effect is not UTF-8: {e}"))?;
+        let effect: Effect = serde_json::from_str(text).map_err(|e| format!("the effect cannot be read: {e}"))?;
         match &effect {
             Effect::Report { report } if self.repair => check_repair(report)?,
             Effect::Report { report } => check_report(report)?,
             _ => {}
         }
         Ok(effect)
+    }
+}
+
+impl Drop for PluginSession {
+    fn drop(&mut self) {
+        if self.well
+            && let Seat::Isolated(seat) = &mut self.seat
+        {
+            seat.leave();
+        }
     }
 }
 

@@ -17,6 +17,9 @@ use super::{Plugin, StepError};
 ///
 /// A plugin in a process of its own is not asked here, for that takes a wait: what it says, its first look shows.
 pub fn refusal(plugin: &Plugin, settings: &Map<String, Value>) -> Option<String> {
+    if !plugin.is_in_process() {
+        return None;
+    }
     let probe = plugin.manifest().probes.get(&Depth::Liveness)?;
     let kind = SessionKind::Probe { depth: Depth::Liveness, inference: None };
     let start = Start {
