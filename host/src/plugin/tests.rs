@@ -210,7 +210,7 @@ fn what_a_step_writes_is_held_to_the_contract() {
         assert_eq!(after, Err(StepError::Protocol("the session is over".into())));
         error
     };
-    assert!(matches!(error(&BROKEN), StepError::Protocol(text) if text.starts_with("the effect cannot be read")));
+    assert!(matches!(error(&BROKEN), StepError::Protocol(text) if text.starts_with("the effect is not UTF-8")));
     assert!(matches!(error(&UNKNOWN), StepError::Protocol(text) if text.contains("unknown variant `run`")));
     assert_eq!(error(&ENDLESS), StepError::Protocol(format!("the effect is over {EFFECT_MAX} bytes")));
     assert_eq!(error(&CROWDED), StepError::Protocol("the report has 2001 models, over 2000".into()));
