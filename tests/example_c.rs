@@ -1,15 +1,13 @@
 //! The example plugin in C, compiled as its comment says, loaded, and looking at servers that answer as KoboldCpp does
 //! and otherwise.
 
-use std::fs;
-
 use ai_monitor::plugin::{Plugin, load_library};
 use ai_monitor_plugin_api::event::{Depth, Outcome};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{
     canned::{Canned, answer},
-    plugins::{compile_c, look, report, root},
+    plugins::{compile_c, kit, look, report, root},
 };
 
 const VERSION: &str = r#"{"result": "KoboldCpp", "version": "1.76", "protected": false, "txt2img": false, "vision": false, "transcribe": false}"#;
@@ -115,12 +113,8 @@ fn what_fails_costs_only_what_it_would_have_told() {
 }
 
 #[test]
-fn its_manifest_is_the_file_beside_it() {
-    let (_folder, plugin) = example();
-    let file = fs::read(root().join("plugins/example-c/koboldcpp.json")).expect("the manifest");
-    let file: Value = serde_json::from_slice(&file).expect("JSON");
-    assert_eq!(
-        serde_json::from_value::<ai_monitor_plugin_api::manifest::Manifest>(file).expect("a manifest"),
-        **plugin.manifest()
-    );
+fn it_keeps_the_contract() {
+    let (folder, _plugin) = example();
+    let library = folder.path().join("koboldcpp.so");
+    kit(&library, "ai_monitor_plugin_v1", &root().join("plugins/example-c/koboldcpp.json")).assert();
 }

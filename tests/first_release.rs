@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::harness::{
     canned::{Canned, answer},
-    plugins::{built_library, compile_c, look, repair, report, root},
+    plugins::{built_library, compile_c, kit, look, repair, report, root},
 };
 
 const VERSION: &str = r#"{"name":"first","version":"3.1"}"#;
@@ -123,6 +123,16 @@ fn the_c_plugin_compiles_with_its_own_header_and_still_sees() {
     assert_eq!(seen(Depth::Readiness), json!({"version":"1.76","phase":"ready","models":[model]}));
     let engine = json!({"id":"koboldcpp","running":0,"queued":0,"capacity":1});
     assert_eq!(seen(Depth::Progress), json!({"version":"1.76","engines":[engine]}));
+}
+
+#[test]
+fn both_still_keep_the_contract() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (library, sources) = (folder.path().join("koboldcpp.so"), first_release());
+    compile_c(&sources.join("c/koboldcpp.c"), &sources.join("plugin-api/include"), &library);
+    kit(&library, "ai_monitor_plugin_v1", &sources.join("c/koboldcpp.json")).assert();
+    let library = built_library("first_release_rust");
+    kit(&library, "ai_monitor_plugin_v1_first_release_rust", &sources.join("rust/src/manifest.json")).assert();
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn begin<P: Plugin>(channel: Channel, start: Start) -> Running {
 }
 
 fn finish<R: Serialize + WithinLimits>(end: Result<(), Stop>, mut report: R) -> Result<Vec<u8>, String> {
-    report.cut_texts();
+    report.keep_within_limits();
     /// [`crate::effect::Effect::Report`] without the detour over a JSON value.
     #[derive(Serialize)]
     #[serde(tag = "effect", rename_all = "snake_case")]

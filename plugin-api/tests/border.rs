@@ -179,3 +179,44 @@ fn the_table_is_exported_under_the_name_of_its_crate() {
     // SAFETY: the symbol is `PLUGIN` of this very crate.
     assert!(ptr::eq(&raw const EXPORTED, &PLUGIN));
 }
+
+/// Reports far more than the contract's limits allow.
+mod too_much {
+    use ai_monitor_plugin_api::{
+        Io, Plugin, Stop,
+        event::Start,
+        report::{Counter, Engine, Model, Symptom},
+        table::AimPlugin,
+        testing::Session,
+    };
+    use serde_json::Value;
+
+    struct TooMuch;
+
+    impl Plugin for TooMuch {
+        const MANIFEST: &'static str = "{}";
+
+        async fn probe(io: &mut Io, _: &Start) -> Result<(), Stop> {
+            io.report.version = Some("ä".repeat(400));
+            io.report.models = Some(vec![Model::default(); 2001]);
+            let counters = vec![Counter::default(); 600];
+            io.report.engines = Some(vec![Engine { counters: Some(counters), ..Engine::default() }; 2]);
+            io.report.symptoms = vec![Symptom::default(); 33];
+            Ok(())
+        }
+    }
+
+    static TABLE: AimPlugin = ai_monitor_plugin_api::export::table::<TooMuch>();
+
+    #[test]
+    fn a_report_is_kept_within_the_limits_and_half_a_list_is_not_told() {
+        let (code, text) = super::start(&mut Session::new(&TABLE), "");
+        assert_eq!(code, super::AIM_OK);
+        let report = serde_json::from_str::<Value>(&text).unwrap()["report"].take();
+        assert_eq!(report["version"].as_str().map(str::len), Some(512));
+        assert_eq!(report["models"], Value::Null);
+        assert_eq!(report["engines"].as_array().map(Vec::len), Some(2));
+        assert_eq!(report["engines"][0]["counters"], Value::Null);
+        assert_eq!(report["symptoms"].as_array().map(Vec::len), Some(32));
+    }
+}

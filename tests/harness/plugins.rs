@@ -1,6 +1,7 @@
 //! Plugins as libraries: compiled from C, and looked through as the monitor does, with its own loader and HTTP driver.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -15,7 +16,11 @@ use ai_monitor::{
         session::{ProbeAsk, RepairAsk, RepairRun},
     },
 };
-use ai_monitor_plugin_api::event::{Depth, InferenceAsk};
+use ai_monitor_plugin_api::{
+    conformance::Kit,
+    event::{Depth, InferenceAsk},
+    table::AimPlugin,
+};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
@@ -52,6 +57,20 @@ pub fn compile_c(source: &Path, include: &Path, library: &Path) {
         .output()
         .unwrap_or_else(|e| panic!("the C compiler `cc` is not there; the README asks for one: {e}"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The conformance kit over a library and the manifest beside it.
+pub fn kit(library: &Path, symbol: &str, manifest: &Path) -> Kit {
+    // SAFETY: these libraries are built from this repository; what they run as they are opened is nothing.
+    let opened = unsafe { libloading::Library::new(library) }.unwrap_or_else(|e| panic!("{}: {e}", library.display()));
+    let symbol_of = |e| panic!("{symbol}: {e}");
+    // SAFETY: the symbol is data; only its address is taken, and not what its type says.
+    let table = unsafe { opened.get::<*const AimPlugin>(symbol.as_bytes()).unwrap_or_else(symbol_of).try_as_raw_ptr() };
+    let table = table.expect("an address").cast_const();
+    // The table lives in it for ever.
+    std::mem::forget(opened);
+    // SAFETY: the contract's symbol is a table of the contract, and its library stays.
+    unsafe { Kit::from_pointer(table.cast()) }.file(fs::read(manifest).expect("the manifest"))
 }
 
 /// One look through a plugin at a server.

@@ -473,8 +473,12 @@ static judgement read_work(session *s, text body) {
 
 static int32_t on_start(session *s, text event, const aim_sink *out) {
   char word[16];
-  if (!member_string(event, "session", word, sizeof word, NULL) || strcmp(word, "probe") != 0) {
-    return fail(out, "there are only probes, no repairs");
+  if (!member_string(event, "session", word, sizeof word, NULL)) return fail(out, "`session` is missing");
+  if (strcmp(word, "repair") == 0) {
+    writer w = {out, false};
+    s->state = OVER;
+    put(&w, "{\"effect\":\"report\",\"report\":{\"result\":\"unsupported\"}}");
+    return done(&w, AIM_OK);
   }
   if (!member_string(event, "depth", word, sizeof word, NULL)) return fail(out, "`depth` is missing");
   if (strcmp(word, "liveness") == 0) s->depth = LIVENESS;

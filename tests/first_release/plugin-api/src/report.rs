@@ -283,6 +283,17 @@ fn known<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Vec<T>,
     Ok(values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect())
 }
 
+/// The most models of a report.
+pub const MODELS_MAX: usize = 2000;
+/// The most engines of a report.
+pub const ENGINES_MAX: usize = 256;
+/// The most counters of a report, of all engines together.
+pub const COUNTERS_MAX: usize = 1024;
+/// The most symptoms of a report.
+pub const SYMPTOMS_MAX: usize = 32;
+/// The most entries of a model's `info`.
+pub const INFO_MAX: usize = 16;
+
 /// The longest text of a report, in bytes; the host cuts what is longer.
 pub const TEXT_MAX: usize = 512;
 
@@ -293,4 +304,49 @@ pub fn cut(text: &str) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// Keeps a report within the contract's limits, so that no plugin needs to think of them: texts and what is for display
+/// are cut; of a list that is too long nothing is said, for half a list would say that the rest is gone.
+pub(crate) trait WithinLimits {
+    fn keep_within_limits(&mut self);
+}
+
+impl WithinLimits for Report {
+    fn keep_within_limits(&mut self) {
+        shorten(self.version.as_mut());
+        self.models.take_if(|models| models.len() > MODELS_MAX);
+        self.engines.take_if(|engines| engines.len() > ENGINES_MAX);
+        let engines = self.engines.iter_mut().flatten();
+        if engines.filter_map(|engine| engine.counters.as_ref()).map(Vec::len).sum::<usize>() > COUNTERS_MAX {
+            self.engines.iter_mut().flatten().for_each(|engine| engine.counters = None);
+        }
+        self.symptoms.truncate(SYMPTOMS_MAX);
+        self.judged.iter_mut().for_each(|judged| shorten(judged.text.as_mut()));
+        for model in self.models.iter_mut().flatten() {
+            while model.info.len() > INFO_MAX {
+                model.info.pop_last();
+            }
+            model.info.values_mut().for_each(|value| shorten(Some(value)));
+        }
+        if let Some(inference) = &mut self.inference {
+            shorten(inference.text.as_mut());
+            shorten(inference.finish.as_mut());
+        }
+        self.symptoms.iter_mut().for_each(|symptom| shorten(Some(&mut symptom.text)));
+    }
+}
+
+impl WithinLimits for RepairReport {
+    fn keep_within_limits(&mut self) {
+        shorten(self.text.as_mut());
+        self.symptoms.truncate(SYMPTOMS_MAX);
+        self.symptoms.iter_mut().for_each(|symptom| shorten(Some(&mut symptom.text)));
+    }
+}
+
+fn shorten(text: Option<&mut String>) {
+    if let Some(text) = text {
+        text.truncate(cut(text).len());
+    }
 }

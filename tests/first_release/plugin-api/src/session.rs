@@ -12,7 +12,7 @@ use crate::{
     Plugin,
     event::{Event, SessionKind, Start},
     io::{Channel, Io, Stop},
-    report::{RepairReport, Report},
+    report::{RepairReport, Report, WithinLimits},
 };
 
 /// What a session said in one step.
@@ -84,7 +84,8 @@ fn begin<P: Plugin>(channel: Channel, start: Start) -> Running {
     }
 }
 
-fn finish<R: Serialize>(end: Result<(), Stop>, report: R) -> Result<Vec<u8>, String> {
+fn finish<R: Serialize + WithinLimits>(end: Result<(), Stop>, mut report: R) -> Result<Vec<u8>, String> {
+    report.keep_within_limits();
     /// [`crate::effect::Effect::Report`] without the detour over a JSON value.
     #[derive(Serialize)]
     #[serde(tag = "effect", rename_all = "snake_case")]

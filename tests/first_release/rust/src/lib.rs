@@ -31,6 +31,7 @@ impl Plugin for FirstRelease {
                 work(io, start, patience).await
             }
             SessionKind::Probe { inference: Some(ask), .. } => {
+                version(io, patience).await?;
                 generate(io, ask.model.as_deref(), &ask.prompt, ask.max_tokens).await
             }
             _ => Err(Stop::GiveUp("this session is not of contract 1.0".into())),
@@ -41,11 +42,15 @@ impl Plugin for FirstRelease {
         let SessionKind::Repair { repair, args } = &start.session else {
             return Err(Stop::GiveUp("no repair".into()));
         };
-        let model = args.get("model").and_then(Value::as_str).unwrap_or_default();
         if repair != "unload" {
             io.report.result = Some(RepairResult::Unsupported);
             return Ok(());
         }
+        let Some(model) = args.get("model").and_then(Value::as_str) else {
+            io.report.result = Some(RepairResult::Failed);
+            io.report.text = Some("no model is named".into());
+            return Ok(());
+        };
         let answer = io.request(Request::post_json("/unload", &json!({ "model": model }), 5000).note("unload")).await?;
         io.report.text = answer.body.clone();
         io.report.result = Some(match answer.outcome {
