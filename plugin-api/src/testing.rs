@@ -2,7 +2,7 @@
 //!
 //! A [`Scene`] is what a backend would answer, in the order in which the plugin is expected to ask.
 
-use std::{collections::VecDeque, ffi::c_void, ptr};
+use std::{collections::VecDeque, ffi::c_void, fs, path::Path, ptr};
 
 use serde_json::Value;
 
@@ -10,6 +10,7 @@ use crate::{
     effect::{Effect, Request},
     event::{At, End, Event, Line, Outcome, Response, SessionKind, Start},
     manifest::Manifest,
+    recording::{Header, RECORDING, Recording, Said},
     table::{AIM_OK, AimPlugin, AimSink},
 };
 
@@ -154,14 +155,41 @@ impl Scene {
     ///
     /// # Panics
     /// Where the session asks for something else, for what its manifest does not name, or ends without a report.
-    pub fn run(mut self, table: &'static AimPlugin, start: &Start) -> (Value, Vec<Value>) {
+    pub fn run(self, table: &'static AimPlugin, start: &Start) -> (Value, Vec<Value>) {
+        let (report, sent, _) = self.play(table, start);
+        (report, sent)
+    }
+
+    /// Runs a session as [`Scene::run`] does and gives it as a session file, whose answers are `written`.
+    /// `backend`: what is played, with its version; `shows`: what is to be seen in it.
+    ///
+    /// # Panics
+    /// As [`Scene::run`].
+    pub fn record(self, table: &'static AimPlugin, start: &Start, backend: &str, shows: &str) -> Recording {
+        let manifest = manifest(table);
+        let (_, _, mut recording) = self.play(table, start);
+        recording.header = Some(Header {
+            recording: RECORDING,
+            plugin: manifest.id,
+            version: manifest.version,
+            contract: manifest.contract,
+            backend: backend.into(),
+            shows: shows.into(),
+            source: "written".into(),
+        });
+        recording
+    }
+
+    fn play(mut self, table: &'static AimPlugin, start: &Start) -> (Value, Vec<Value>, Recording) {
         let routes = routes(&manifest(table), &start.session);
         let mut session = Session::new(table);
+        let mut recording = Recording::default();
         let (mut sent, mut lines, mut requests) = (Vec::new(), VecDeque::new(), 0);
         let mut event = Event::Start(start.clone());
         loop {
             let (code, text) = session.step(&serde_json::to_string(&event).expect("an event can be written"));
             assert_eq!(code, AIM_OK, "{text}");
+            recording.push(&event, Said::Effect(text.clone()));
             event = match serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}")) {
                 Effect::Request(request) => {
                     let (expected, reply) = self.replies.pop_front().unwrap_or_else(|| panic!("one too many: {text}"));
@@ -183,11 +211,33 @@ impl Scene {
                 Effect::Wait { ms, .. } => Event::Waited(crate::event::Waited { ms }),
                 Effect::Report { report } => {
                     assert!(self.replies.is_empty(), "not asked for: {:?}", self.replies);
-                    return (report, sent);
+                    return (report, sent, recording);
                 }
             };
         }
     }
+}
+
+/// Compares a session with the file `NAME.jsonl` of a folder: the promise that the plugin's effects keep. With
+/// `AI_MONITOR_UPDATE_GOLDEN` set, the file is written instead.
+///
+/// # Panics
+/// Where they differ, or the file cannot be read or written.
+pub fn assert_kept(folder: impl AsRef<Path>, name: &str, recording: &Recording) {
+    let path = folder.as_ref().join(format!("{name}.jsonl"));
+    let now = recording.to_text();
+    if std::env::var_os("AI_MONITOR_UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(folder).expect("the folder of sessions");
+        fs::write(&path, &now).expect("the session file");
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let differ = kept.lines().zip(now.lines()).position(|(kept, now)| kept != now);
+    assert!(
+        kept == now,
+        "{} is another session from line {} on; if that is meant, run the test with AI_MONITOR_UPDATE_GOLDEN=1:\n{now}",
+        path.display(),
+        differ.unwrap_or(kept.lines().count().min(now.lines().count())) + 1
+    );
 }
 
 fn routes(manifest: &Manifest, session: &SessionKind) -> Vec<String> {

@@ -119,15 +119,24 @@ fn write(
 fn new_folder(bundles: &Path, name: &str) -> io::Result<PathBuf> {
     for n in 1..100 {
         let folder = bundles.join(if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        match builder.create(&folder) {
+        match create_private(&folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => return created.map(|()| folder),
         }
     }
     Err(io::Error::other(format!("there are a hundred bundles of {name}")))
+}
+
+#[cfg(unix)]
+fn create_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().mode(0o700).create(folder)
+}
+
+/// The data folder is in the user's profile, which others cannot read.
+#[cfg(not(unix))]
+fn create_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir(folder)
 }
 
 /// Removes the oldest bundles. Only folders that have the one file that each bundle has.

@@ -96,7 +96,6 @@ fn greets(answer: &Response) -> Result<(), Option<Verdict>> {
             Verdict::new(Outcome::NotFound, format!("an LM Studio without a greeting, too old to be watched: {text}"))
         }
         Some(text) => Verdict::new(Outcome::Foreign, text),
-        None if body.get("lmstudio").is_some() => Verdict::new(Outcome::Malformed, "`lmstudio` is not true"),
         None => Verdict::new(Outcome::Foreign, "JSON without `lmstudio`"),
     }))
 }

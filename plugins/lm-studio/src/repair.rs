@@ -18,6 +18,8 @@ use crate::{
 
 /// For one instance; unloading frees memory and waits for nothing that is known.
 const UNLOAD_MS: u64 = 25_000;
+/// A model in memory so many times is none that a person loaded, and a session has 64 requests.
+const UNLOADED_MAX: usize = 32;
 /// In this time the list shows it.
 const WITHIN_MS: u64 = 20_000;
 
@@ -28,17 +30,16 @@ pub async fn repair(io: &mut Io<RepairReport>, start: &Start) -> Result<(), Stop
     let Some(model) = args.get("model").and_then(Value::as_str) else {
         return Err(Stop::GiveUp(format!("the repair `{repair}` needs `model`")));
     };
-    if repair == "pull" {
-        return pull::pull(io, model).await;
-    }
-    let Some(entries) = entries(io, repair).await? else { return Ok(()) };
-    let Some(entry) = named(&entries, model) else {
-        failed(io, model, &format!("{model} is not among its models"));
-        return Ok(());
-    };
     match repair.as_str() {
-        "unload" => unload(io, entry).await,
-        "load" => load(io, start, entry).await,
+        "unload" => match entry(io, repair, model).await? {
+            Some(entry) => unload(io, &entry).await,
+            None => Ok(()),
+        },
+        "load" => match entry(io, repair, model).await? {
+            Some(entry) => load(io, start, &entry).await,
+            None => Ok(()),
+        },
+        "pull" => pull::pull(io, model).await,
         _ => {
             io.report.result = Some(RepairResult::Unsupported);
             Ok(())
@@ -46,12 +47,15 @@ pub async fn repair(io: &mut Io<RepairReport>, start: &Start) -> Result<(), Stop
     }
 }
 
-/// The models and their instances. Loading one that is loaded would make a second instance, and unloading needs the
-/// instances' names; so the list comes first, and without it nothing is done.
-async fn entries(io: &mut Io<RepairReport>, repair: &str) -> Result<Option<Vec<Entry>>, Stop> {
+/// The model, where it is there; else the report says what is wrong. Loading one that is loaded would make a second
+/// instance, and unloading needs the instances' names; so the list comes first, and without it nothing is done.
+async fn entry(io: &mut Io<RepairReport>, repair: &str, model: &str) -> Result<Option<Entry>, Stop> {
     let answer = io.request(list::request("/api/v1/models")).await?;
     match list::v1(&answer) {
-        Got::Value(entries) => return Ok(Some(entries)),
+        Got::Value(entries) => match named(&entries, model) {
+            Some(entry) => return Ok(Some(entry.clone())),
+            None => failed(io, model, &format!("{model} is not among its models")),
+        },
         Got::NoRoute(_) => {
             io.report.result = Some(RepairResult::Unsupported);
             io.report.text = Some(format!("LM Studio before 0.4.0 has no route for it; `lms {repair}` does it"));
@@ -72,7 +76,7 @@ async fn unload(io: &mut Io<RepairReport>, entry: &Entry) -> Result<(), Stop> {
         io.report.text = Some(format!("{} is not loaded", entry.key));
         return Ok(());
     }
-    for instance in instances {
+    for instance in instances.iter().take(UNLOADED_MAX) {
         let request = Request::post_json("/api/v1/models/unload", &json!({"instance_id": instance.id}), UNLOAD_MS)
             .note(format!("unloading {}", instance.id));
         let answer = io.request(request).await?;
@@ -87,6 +91,10 @@ async fn unload(io: &mut Io<RepairReport>, entry: &Entry) -> Result<(), Stop> {
     }
     let text = match instances.len() {
         1 => "unloaded".into(),
+        n if n > UNLOADED_MAX => {
+            failed(io, &entry.key, &format!("{UNLOADED_MAX} of its {n} instances were unloaded"));
+            return Ok(());
+        }
         n => format!("{n} instances unloaded"),
     };
     done(io, entry, text, ModelState::Unloaded);

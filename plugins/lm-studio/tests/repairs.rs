@@ -34,6 +34,17 @@ fn an_unload_takes_out_every_instance() {
 }
 
 #[test]
+fn an_unload_of_very_many_instances_ends() {
+    let ids: Vec<String> = (0..40).map(|n| format!("google/gemma-4:{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let scene = (0..32).fold(listed(list(&ids, &[])), |scene, _| {
+        scene.on("POST /api/v1/models/unload", ok(r#"{"instance_id":"one"}"#))
+    });
+    let (report, _) = scene.run(&PLUGIN, &repair("unload", "google/gemma-4"));
+    assert_eq!(report, json!({"result":"failed","text":"32 of its 40 instances were unloaded"}));
+}
+
+#[test]
 fn a_load_names_the_model_and_nothing_else() {
     let answer = r#"{"type":"llm","instance_id":"google/gemma-4","load_time_seconds":9.099,"status":"loaded"}"#;
     let scene = listed(list(&[], &[])).on("POST /api/v1/models/load", ok(answer));
