@@ -11,6 +11,7 @@ pub mod monitor;
 pub mod plugins;
 pub mod process;
 pub mod server;
+pub mod small_plugin;
 pub mod story;
 pub mod user;
 pub mod wait;

@@ -14,6 +14,7 @@ mod input;
 mod limits;
 mod logs;
 mod models;
+mod plugins;
 mod serve;
 mod shell;
 mod side;
@@ -103,6 +104,12 @@ fn monitor_routes() -> Router<Api> {
         .route("/models/{name}/disable", post(models::disable))
         // this project's own
         .route("/targets", get(targets::list))
+        .route("/plugins", get(plugins::list))
+        .route("/plugins/{id}", get(plugins::show))
+        .route("/plugins/{id}/consent", post(plugins::consent))
+        .route("/plugins/{id}/release", post(plugins::release))
+        .route("/plugins/{id}/enable", post(plugins::enable))
+        .route("/plugins/{id}/disable", post(plugins::disable))
         .route("/incidents", get(incidents::list))
         .route("/incidents/{id}", get(incidents::show))
         .route("/events", get(events::stream))

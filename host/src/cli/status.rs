@@ -6,7 +6,7 @@ use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 
 use super::client::Client;
-use crate::{config::Flags, monitor::view::Snapshot};
+use crate::{config::Flags, monitor::view::Snapshot, plugin::PluginsView};
 
 pub(super) async fn status(flags: &Flags, json: bool) -> anyhow::Result<ExitCode> {
     let answer = Client::of(flags)?.get("/api/ai-monitor/targets", Duration::from_secs(5)).await?;
@@ -28,6 +28,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     for trouble in &snapshot.troubles {
         text.push_str(&format!("! {trouble}\n"));
     }
+    text.push_str(&plugins(&snapshot.plugins));
     if snapshot.targets.is_empty() {
         text.push_str("No target is watched.\n");
         return text;
@@ -54,6 +55,23 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         if let Some(hint) = &target.hint {
             text.push_str(&format!("{}: {hint}\n", target.name));
         }
+    }
+    text
+}
+
+/// The plugins that are not well, and the files that are none; those that are well say nothing.
+fn plugins(all: &PluginsView) -> String {
+    let mut text = String::new();
+    if all.safe_mode {
+        text.push_str("Safe mode: bundled plugins alone are used.\n");
+    }
+    for plugin in all.unwell() {
+        let why = super::plugin::why(plugin).replace('\n', ". ");
+        text.push_str(&format!("! plugin {} {}: {}: {why}\n", plugin.id, plugin.version, plugin.state.as_str()));
+    }
+    for file in &all.files {
+        let problem = &file.problem;
+        text.push_str(&format!("! {}: {}. What to do: {}\n", file.file, problem.text, problem.remedy));
     }
     text
 }

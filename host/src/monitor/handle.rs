@@ -3,7 +3,10 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use super::view::{HealAnswer, Snapshot};
-use crate::journal::{Journal, record::IncidentId};
+use crate::{
+    journal::{Journal, record::IncidentId},
+    plugin::{Grants, ManageError, PluginsView},
+};
 
 /// A boxed future, so that the API can be tested against a handle of its own.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -26,6 +29,19 @@ pub enum SwitchError {
     NotSaved(String),
 }
 
+/// What a person does with a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manage {
+    /// Grants what waits for consent; with what the person was shown, only if it is still that.
+    Consent {
+        seen: Option<Grants>,
+    },
+    /// Ends a quarantine.
+    Release,
+    Enable,
+    Disable,
+}
+
 /// What API and command line may ask of the monitor.
 pub trait Handle: Send + Sync + 'static {
     fn snapshot(&self) -> Arc<Snapshot>;
@@ -40,4 +56,8 @@ pub trait Handle: Send + Sync + 'static {
     /// The story of an incident as lines of text; `None`: there is no such incident.
     fn explain(&self, id: IncidentId) -> Option<String>;
     fn journal(&self) -> Arc<Journal>;
+    /// Every plugin as it is now.
+    fn plugins(&self) -> PluginsView;
+    /// `Ok(false)`: it was so already.
+    fn manage_plugin(&self, id: &str, what: Manage) -> Result<bool, ManageError>;
 }

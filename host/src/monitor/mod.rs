@@ -33,7 +33,7 @@ pub use discovery::LOOK_AGAIN;
 
 use self::{
     board::{Board, Own},
-    handle::{Answer, Handle, SwitchError, UnknownTarget},
+    handle::{Answer, Handle, Manage, SwitchError, UnknownTarget},
     target::{Message, TargetTask},
     view::{HealAnswer, Snapshot},
 };
@@ -46,7 +46,7 @@ use crate::{
         Journal,
         record::{Ended, IncidentId, Record},
     },
-    plugin::{Catalogue, Keeper},
+    plugin::{Catalogue, Keeper, ManageError, PluginsView},
     policy::PolicyStore,
     probe::{http::Driver, schedule::Schedule},
     time::Clock,
@@ -323,5 +323,19 @@ impl Handle for Monitor {
 
     fn journal(&self) -> Arc<Journal> {
         self.core.journal.clone()
+    }
+
+    fn plugins(&self) -> PluginsView {
+        plugins::view(&self.core)
+    }
+
+    fn manage_plugin(&self, id: &str, what: Manage) -> Result<bool, ManageError> {
+        let plugins = &self.core.plugins;
+        match what {
+            Manage::Consent { seen } => plugins.consent(id, seen.as_ref()),
+            Manage::Release => plugins.release(id),
+            Manage::Enable => plugins.set_disabled(id, false),
+            Manage::Disable => plugins.set_disabled(id, true),
+        }
     }
 }

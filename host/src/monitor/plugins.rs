@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config,
     health::machine::{Again, Facts, Verdict},
-    plugin::{Absent, Keeper, Plugin},
+    plugin::{Absent, Keeper, Plugin, PluginsView},
     process,
 };
 
@@ -31,15 +31,7 @@ impl TargetTask {
             };
         }
         let manifest = plugin.manifest();
-        self.unfit = match config::fit_settings(manifest, &self.config.written) {
-            Ok(settings) => {
-                self.config.settings = settings;
-                None
-            }
-            Err(why) => {
-                Some(format!("[target.settings] do not fit the plugin {} {}: {why}", manifest.id, manifest.version))
-            }
-        };
+        self.unfit = fit(&mut self.config, &plugin);
         self.watch.set_spec(manifest.process.clone());
         self.health.set_facts(facts(&self.config, Some(&plugin), self.watch.is_remote()));
         // Its rules may tell another flavour.
@@ -113,6 +105,20 @@ pub(super) enum Lacking {
     Settings(String),
 }
 
+/// The target's settings as this plugin wants them; gives why they do not fit it.
+pub(super) fn fit(config: &mut config::model::Target, plugin: &Plugin) -> Option<String> {
+    let manifest = plugin.manifest();
+    match config::fit_settings(manifest, &config.written) {
+        Ok(settings) => {
+            config.settings = settings;
+            None
+        }
+        Err(why) => {
+            Some(format!("[target.settings] do not fit the plugin {} {}: {why}", manifest.id, manifest.version))
+        }
+    }
+}
+
 /// What health is told of a target once, as far as it rests on the plugin's manifest.
 pub(super) fn facts(config: &config::model::Target, plugin: Option<&Plugin>, remote: bool) -> Facts {
     let manifest = plugin.map(|p| p.manifest());
@@ -138,16 +144,20 @@ pub(super) async fn keep(keeper: Keeper, mut control: watch::Receiver<Control>) 
     }
 }
 
+/// The plugins, each with the targets that use it.
+pub(super) fn view(core: &Core) -> PluginsView {
+    let snapshot = core.board.snapshot();
+    core.plugins.view(snapshot.targets.iter().map(|t| (t.name.as_str(), t.backend.as_str())))
+}
+
 /// Puts every change of the plugins on the board, until the monitor ends.
 pub(super) async fn keep_on_view(core: Arc<Core>) {
     let mut control = core.control.subscribe();
     let mut changes = core.plugins.changes();
     loop {
         changes.mark_unchanged();
-        let snapshot = core.board.snapshot();
-        let targets = snapshot.targets.iter().map(|t| (t.name.as_str(), t.backend.as_str()));
-        let view = core.plugins.view(targets);
-        if snapshot.plugins != view {
+        let view = view(&core);
+        if core.board.snapshot().plugins != view {
             core.board.own(|own| own.plugins = view);
         }
         tokio::select! {

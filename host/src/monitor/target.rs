@@ -95,11 +95,12 @@ enum Woke {
 impl TargetTask {
     pub fn new(
         core: Arc<Core>,
-        config: Target,
+        mut config: Target,
         inbox: mpsc::Receiver<Message>,
         addresses: Vec<std::net::SocketAddr>,
     ) -> TargetTask {
         let plugin = core.plugins.registry().get(&config.backend).cloned();
+        let unfit = plugin.as_ref().and_then(|plugin| super::plugins::fit(&mut config, plugin));
         let client = core.driver.target(&config.url, config.auth.clone());
         let spec = plugin.as_ref().map(|p| p.manifest().process.clone()).unwrap_or_default();
         let facts = super::plugins::facts(&config, plugin.as_deref(), addresses.is_empty());
@@ -129,10 +130,9 @@ impl TargetTask {
         TargetTask {
             core,
             config,
-            // Taken at the first look, with all that rests on it.
-            plugin: None,
+            plugin,
             lacked: None,
-            unfit: None,
+            unfit,
             plugins,
             client,
             health: Health::new(facts, ready_before),

@@ -13,7 +13,7 @@ use ai_monitor_plugin_api::manifest::Manifest;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    Catalogue, Grants, LoadError, Plugin, Refusal,
+    Catalogue, Grants, LoadError, Plugin, Refusal, admission,
     folder::{self, Checked, Copies, FolderWatch, Pair, PrivateCopy},
 };
 
@@ -184,29 +184,20 @@ impl Keeper {
 
     /// What forbids to load it.
     fn refusal(&self, library: &Path, checked: &Checked) -> Option<Refusal> {
-        let id = checked.manifest.id.clone();
-        let kept = self.catalogue.store().get(&id);
-        if let Some(other) = self.catalogue.holder(&id, library) {
-            return Some(Refusal::Duplicate { id, other });
+        let id = &checked.manifest.id;
+        if let Some(other) = self.catalogue.holder(id, library) {
+            return Some(Refusal::Duplicate { id: id.clone(), other });
         }
-        if kept.disabled {
-            return Some(Refusal::Disabled { id });
-        }
-        if let Some(quarantine) = kept.quarantine.filter(|q| q.library == checked.hash) {
-            return Some(Refusal::Quarantined { id, reason: quarantine.reason });
-        }
-        let asked = Grants::of(&checked.manifest);
-        let more = match kept.grants {
-            Some(granted) => granted.missing(&asked),
+        let kept = self.catalogue.store().get(id);
+        let refusal = admission::refusal(&kept, checked);
+        if refusal.is_none() && kept.grants.is_none() {
             // To put it into the folder grants what its manifest names.
-            None => {
-                if let Err(error) = self.catalogue.store().change(&id, |kept| kept.grants = Some(asked)) {
-                    tracing::error!(plugin = id, "{error}");
-                }
-                Grants::default()
+            let asked = Grants::of(&checked.manifest);
+            if let Err(error) = self.catalogue.store().change(id, |kept| kept.grants = Some(asked)) {
+                tracing::error!(plugin = id, "{error}");
             }
-        };
-        (!more.is_empty()).then_some(Refusal::Consent { id, more })
+        }
+        refusal
     }
 
     fn load(&mut self, library: PathBuf, checked: Checked) {

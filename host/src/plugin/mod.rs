@@ -2,6 +2,7 @@
 //! touches it.
 
 mod absent;
+mod admission;
 mod catalogue;
 mod check;
 mod child;
@@ -31,7 +32,7 @@ use ai_monitor_plugin_api::{manifest::Manifest, table::AimPlugin};
 
 pub use self::{
     absent::Absent,
-    catalogue::{Catalogue, ManageError},
+    catalogue::{Catalogue, ManageError, view_unattended},
     check::{ManifestError, is_id},
     child::{Isolation, as_plugin_child},
     ended::{Ended, Listener},

@@ -19,9 +19,10 @@ use crate::{
     },
     journal::{Journal, record::IncidentId},
     monitor::{
-        handle::{Answer, Handle, SwitchError, UnknownTarget},
+        handle::{Answer, Handle, Manage, SwitchError, UnknownTarget},
         view::{HealAnswer, Snapshot, TargetView},
     },
+    plugin::{ManageError, PluginState, PluginsView},
 };
 
 /// The moment at which everything of the fake was looked at.
@@ -89,6 +90,44 @@ pub fn snapshot(targets: Vec<TargetView>) -> Snapshot {
     }
 }
 
+/// A good bundled plugin, one that waits for consent, one in quarantine, and a file that is none.
+pub fn plugins() -> PluginsView {
+    let view = json!({
+        "safe_mode": false, "folder": "/data/plugins",
+        "plugins": [
+            plugin("acme-probe", "folder", "quarantined", json!({
+                "why": "quarantined after 3 failures in a row: liveness: it crashed: SIGSEGV", "failures": 3,
+                "last_failure": {"at": AT, "session": "liveness", "reason": "it crashed: SIGSEGV"},
+                "problem": {"code": "quarantined", "text": "it is quarantined", "remedy": "ai-monitor plugin release acme-probe"},
+                "targets": ["acme"],
+            })),
+            plugin("mine", "folder", "ready", json!({
+                "why": "in use; the file there now is not: it asks for more than was granted",
+                "next_version": "2", "asks_for": {"liveness": {"routes": ["POST /x"]}},
+                "problem": {"code": "awaiting_consent", "text": "it asks for more", "remedy": "ai-monitor plugin consent mine"},
+            })),
+            plugin("ollama", "bundled", "ready", json!({"why": "bundled", "targets": ["ollama"]})),
+        ],
+        "files": [{"file": "/data/plugins/libold.so", "problem": {
+            "code": "other_abi", "text": "it was built for ABI 2, this monitor speaks 1",
+            "remedy": "get or build the plugin for this version of ai-monitor"}}],
+    });
+    serde_json::from_value(view).unwrap()
+}
+
+fn plugin(id: &str, origin: &str, state: &str, more: serde_json::Value) -> serde_json::Value {
+    let library = (origin == "folder").then(|| format!("/data/plugins/lib{id}.so"));
+    let mut plugin = json!({
+        "id": id, "label": id, "version": "1", "contract": "1.0", "abi": 1, "origin": origin, "library": library,
+        "replaces_bundled": false, "state": state, "why": "", "problem": null, "next_version": null,
+        "granted": {"liveness": {"routes": ["GET /"]}}, "asks_for": null, "failures": 0, "last_failure": null,
+        "retry_at": null, "targets": [],
+    });
+    let fields = plugin.as_object_mut().unwrap();
+    fields.extend(more.as_object().unwrap().clone());
+    plugin
+}
+
 /// One target of each kind that the calls tell apart.
 pub fn usual() -> Snapshot {
     let offline = TargetView {
@@ -116,6 +155,8 @@ pub struct FakeMonitor {
     pub read_only: bool,
     /// What was healed, with `force`.
     pub healed: Mutex<Vec<(String, bool)>>,
+    /// What was done with plugins.
+    pub managed: Mutex<Vec<(String, Manage)>>,
     /// A heal waits until this is true.
     pub let_go: watch::Sender<bool>,
     /// Heals that have begun.
@@ -130,6 +171,7 @@ impl FakeMonitor {
             number: watch::Sender::new(1),
             read_only: false,
             healed: Mutex::default(),
+            managed: Mutex::default(),
             let_go: watch::Sender::new(true),
             begun: watch::Sender::new(0),
             journal: Journal::in_memory(),
@@ -229,6 +271,34 @@ impl Handle for FakeMonitor {
 
     fn journal(&self) -> Arc<Journal> {
         self.journal.clone()
+    }
+
+    fn plugins(&self) -> PluginsView {
+        self.snapshot().plugins.clone()
+    }
+
+    fn manage_plugin(&self, id: &str, what: Manage) -> Result<bool, ManageError> {
+        let snapshot = self.snapshot();
+        let Some(plugin) = snapshot.plugins.plugins.iter().find(|p| p.id == id) else {
+            return Err(ManageError::Unknown { id: id.into(), known: "mine".into() });
+        };
+        match &what {
+            Manage::Consent { seen: Some(seen) } if Some(seen) != plugin.asks_for.as_ref() => {
+                return Err(ManageError::AsksOther { id: id.into(), now: "more".into() });
+            }
+            _ => {}
+        }
+        self.managed.lock().unwrap().push((id.into(), what));
+        self.change(|snapshot| {
+            for plugin in snapshot.plugins.plugins.iter_mut().filter(|p| p.id == id) {
+                let changed = plugin.state != PluginState::Ready;
+                plugin.state = PluginState::Ready;
+                plugin.problem = None;
+                plugin.asks_for = None;
+                plugin.why = if changed { "in use".into() } else { plugin.why.clone() };
+            }
+        });
+        Ok(true)
     }
 }
 

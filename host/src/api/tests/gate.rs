@@ -32,6 +32,13 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET", "/api/ai-monitor/incidents"),
     ("GET", "/api/ai-monitor/incidents/17"),
     ("GET", "/api/ai-monitor/events"),
+    ("GET", "/ai-monitor/plugins"),
+    ("GET", "/api/ai-monitor/plugins"),
+    ("GET", "/api/ai-monitor/plugins/mine"),
+    ("POST", "/api/ai-monitor/plugins/mine/consent"),
+    ("POST", "/api/ai-monitor/plugins/mine/release"),
+    ("POST", "/api/ai-monitor/plugins/mine/enable"),
+    ("POST", "/api/ai-monitor/plugins/mine/disable"),
     ("GET", "/no/such/route"),
     ("DELETE", "/api/ai-monitor/status"),
     ("OPTIONS", "/api/ai-monitor/heal"),
@@ -60,6 +67,7 @@ async fn every_route_refuses_a_strange_host_and_a_strange_origin() {
         assert_refused(&ask(&server, method, path, &cross, "").await, path);
     }
     assert!(server.monitor.healed.lock().unwrap().is_empty());
+    assert!(server.monitor.managed.lock().unwrap().is_empty());
     let snapshot = server.monitor.snapshot_now();
     assert!(snapshot.monitoring_active && snapshot.targets.iter().all(|t| t.enabled == (t.name != "off")));
 }

@@ -11,13 +11,17 @@ use tokio::{
 };
 
 use super::{
-    fake::{AT, Server},
+    fake::{AT, FakeMonitor, Server, plugins, usual},
     wire::call,
 };
 use crate::{
     health::fault::{Fault, FaultClass},
     journal::record::{Ended, IncidentId, Record},
-    monitor::{handle::Handle, view::Snapshot},
+    monitor::{
+        handle::{Handle, Manage},
+        view::Snapshot,
+    },
+    plugin::PluginsView,
 };
 
 #[tokio::test]
@@ -106,6 +110,40 @@ async fn each_change_is_told_to_those_who_listen() {
     assert!(seen.to_ascii_lowercase().contains("content-type: text/event-stream"), "{seen}");
     server.monitor.change(|snapshot| snapshot.debug_mode = true);
     read_until(&mut stream, &mut seen, "event: changed\ndata: 2\n\n").await;
+}
+
+#[tokio::test]
+async fn plugins_are_listed_and_a_person_looks_after_them() {
+    let server = Server::of(FakeMonitor::new(Snapshot { plugins: plugins(), ..usual() })).await;
+    let all = call(&server, "GET", "/api/ai-monitor/plugins", "").await.json();
+    assert_eq!(serde_json::from_value::<PluginsView>(all["data"].clone()).unwrap(), plugins());
+    let one = call(&server, "GET", "/api/ai-monitor/plugins/acme-probe", "").await.json();
+    assert_eq!(one["plugin"]["state"], "quarantined");
+    let unknown = call(&server, "GET", "/api/ai-monitor/plugins/nobody", "").await;
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.json()["message"].as_str().unwrap().contains("acme-probe"), "{unknown:?}");
+
+    let released = call(&server, "POST", "/api/ai-monitor/plugins/acme-probe/release", "").await.json();
+    assert_eq!(
+        (&released["message"], &released["plugin"]["state"]),
+        (&json!("acme-probe is released"), &json!("ready"))
+    );
+    // What was shown is what is granted.
+    let other = json!({"asks_for": {"liveness": {"routes": ["POST /y"]}}}).to_string();
+    assert_eq!(call(&server, "POST", "/api/ai-monitor/plugins/mine/consent", &other).await.status, 400);
+    let seen = json!({"asks_for": {"liveness": {"routes": ["POST /x"]}}}).to_string();
+    assert_eq!(call(&server, "POST", "/api/ai-monitor/plugins/mine/consent", &seen).await.status, 200);
+    for what in ["disable", "enable"] {
+        assert_eq!(call(&server, "POST", &format!("/api/ai-monitor/plugins/mine/{what}"), "").await.status, 200);
+    }
+    assert_eq!(call(&server, "POST", "/api/ai-monitor/plugins/nobody/release", "").await.status, 404);
+    let managed = server.monitor.managed.lock().unwrap().clone();
+    let what: Vec<_> = managed.iter().map(|(id, what)| (id.as_str(), what)).collect();
+    let [(_, Manage::Release), ("mine", Manage::Consent { seen: Some(_) }), (_, Manage::Disable), (_, Manage::Enable)] =
+        what.as_slice()
+    else {
+        panic!("{what:?}");
+    };
 }
 
 async fn read_until(stream: &mut TcpStream, seen: &mut String, wanted: &str) {

@@ -1,12 +1,20 @@
 //! `ai-monitor plugin …`: one file per command.
 
+mod consent;
+mod install;
 mod list;
+mod question;
+mod remove;
+mod way;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 
+use self::way::Way;
 use crate::config::Flags;
+
+pub(super) use list::why;
 
 /// What can be done with plugins.
 #[derive(Debug, Subcommand)]
@@ -17,10 +25,54 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Put a plugin into the plugin folder, after showing what it may ask for
+    Install {
+        /// The library
+        library: PathBuf,
+        /// Its manifest [default: the .json file beside it]
+        #[arg(long, value_name = "FILE")]
+        manifest: Option<PathBuf>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take a plugin out of the plugin folder
+    Remove {
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Use a plugin again that was disabled
+    Enable { id: String },
+    /// Do not use a plugin of the folder, and leave it there
+    Disable { id: String },
+    /// Grant what an update asks for beyond what was granted
+    Consent {
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Try a quarantined plugin again
+    Release { id: String },
 }
 
 pub(super) async fn plugin(flags: &Flags, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { json } => list::list(flags, json).await,
+        Command::Install { library, manifest, yes } => {
+            install::install(flags, &library, manifest.as_deref(), yes).await
+        }
+        Command::Remove { id, yes } => remove::remove(flags, &id, yes).await,
+        Command::Enable { id } => switch(flags, &id, "enable").await,
+        Command::Disable { id } => switch(flags, &id, "disable").await,
+        Command::Consent { id, yes } => consent::consent(flags, &id, yes).await,
+        Command::Release { id } => switch(flags, &id, "release").await,
     }
+}
+
+async fn switch(flags: &Flags, id: &str, what: &str) -> anyhow::Result<ExitCode> {
+    println!("{}", Way::of(flags)?.switch(id, what).await?);
+    Ok(ExitCode::SUCCESS)
 }

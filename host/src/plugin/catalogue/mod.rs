@@ -6,6 +6,7 @@ mod people;
 mod show;
 #[cfg(test)]
 mod tests;
+mod unattended;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,7 @@ use std::{
 use ai_monitor_plugin_api::manifest::Manifest;
 use tokio::sync::{Notify, watch};
 
-pub use self::people::ManageError;
+pub use self::{people::ManageError, unattended::view as view_unattended};
 use super::{Absent, Held, Plugin, Refusal, Registry, Standing, Store, folder};
 use crate::time::Clock;
 
@@ -117,7 +118,7 @@ impl Catalogue {
         }
         let mut state = self.state();
         for library in folder::scan(&self.folder).unwrap_or_default().into_keys() {
-            let Ok(manifest) = folder::read_manifest(&library) else { continue };
+            let Ok(manifest) = folder::read_manifest(&folder::manifest_of(&library)) else { continue };
             let stage = if self.safe_mode { Stage::Refused(Refusal::SafeMode) } else { Stage::AtStart };
             let drop_in = DropIn { library, manifest: Arc::new(manifest), in_use: None, stage };
             state.drop_ins.entry(drop_in.manifest.id.clone()).or_insert(drop_in);

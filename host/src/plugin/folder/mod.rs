@@ -17,7 +17,7 @@ use ai_monitor_plugin_api::manifest::Manifest;
 
 pub use self::{
     private_copy::{Copies, PrivateCopy},
-    read::{Checked, check, read_manifest},
+    read::{Checked, check, check_platform, read_manifest},
     watch::{FolderWatch, RESCAN},
 };
 
@@ -105,7 +105,7 @@ pub fn manifest_of(library: &Path) -> PathBuf {
 pub fn announced(folder: &Path) -> BTreeMap<String, Arc<Manifest>> {
     let mut manifests = BTreeMap::new();
     for library in scan(folder).unwrap_or_default().into_keys() {
-        if let Ok(manifest) = read_manifest(&library) {
+        if let Ok(manifest) = read_manifest(&manifest_of(&library)) {
             manifests.entry(manifest.id.clone()).or_insert_with(|| Arc::new(manifest));
         }
     }

@@ -26,11 +26,15 @@ pub struct Checked {
     pub hash: String,
 }
 
-/// The manifest beside a library, checked as the contract asks; who may write it is not looked at.
-pub fn read_manifest(library: &Path) -> Result<Manifest, Refusal> {
-    let path = manifest_of(library);
-    let file = open(&path, &path)?;
-    parse_manifest(&path, file)
+/// A manifest's file, checked as the contract asks; who may write it is not looked at.
+pub fn read_manifest(path: &Path) -> Result<Manifest, Refusal> {
+    parse_manifest(path, open(path, path)?)
+}
+
+/// Is this file a library for this system and processor? Who may write it is not looked at.
+pub fn check_platform(library: &Path) -> Result<(), Refusal> {
+    let cannot_open = |error: std::io::Error| Refusal::CannotOpen { why: error.to_string() };
+    is_for_this_platform(&mut File::open(library).map_err(cannot_open)?)
 }
 
 /// Everything that can be told before the library is opened: manifest, permissions, platform.
@@ -61,16 +65,7 @@ fn check_library(library: &Path, folder: &Path) -> Result<(File, String), Refusa
     if len > LIBRARY_MAX {
         return Err(Refusal::CannotOpen { why: format!("it has {len} bytes, more than {LIBRARY_MAX}") });
     }
-    let mut head = Vec::new();
-    Read::by_ref(&mut file).take(platform::HEAD as u64).read_to_end(&mut head).map_err(cannot_open)?;
-    match (platform::of(&head), platform::ours()) {
-        (None, _) => return Err(Refusal::CannotOpen { why: "it is no library of any known format".into() }),
-        (Some(found), Some(ours)) if !found.contains(&ours) => {
-            let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-            return Err(Refusal::OtherPlatform { found, needed: ours.to_string() });
-        }
-        _ => {}
-    }
+    is_for_this_platform(&mut file)?;
     let mut hash = Sha256::new();
     file.seek(SeekFrom::Start(0)).map_err(cannot_open)?;
     let mut rest = Read::by_ref(&mut file).take(LIBRARY_MAX);
@@ -84,6 +79,20 @@ fn check_library(library: &Path, folder: &Path) -> Result<(File, String), Refusa
     file.seek(SeekFrom::Start(0)).map_err(cannot_open)?;
     let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok((file, hash))
+}
+
+fn is_for_this_platform(file: &mut File) -> Result<(), Refusal> {
+    let mut head = Vec::new();
+    let read = file.take(platform::HEAD as u64).read_to_end(&mut head);
+    read.map_err(|error| Refusal::CannotOpen { why: error.to_string() })?;
+    match (platform::of(&head), platform::ours()) {
+        (None, _) => Err(Refusal::CannotOpen { why: "it is no library of any known format".into() }),
+        (Some(found), Some(ours)) if !found.contains(&ours) => {
+            let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+            Err(Refusal::OtherPlatform { found, needed: ours.to_string() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The file behind a path, links followed, if it lies in the folder.

@@ -1,0 +1,79 @@
+//! The way to the plugins: through the running monitor, or without one by the folder and what is kept of it.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::client::Client,
+    config::{self, Flags, Places, one_monitor},
+    plugin::{PluginView, PluginsView, Store, view_unattended},
+};
+
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Who is asked.
+pub(super) enum Way {
+    /// The monitor of this data folder.
+    Monitor(Client),
+    Unattended(Places),
+}
+
+impl Way {
+    /// The monitor that uses the data folder of these flags, if one does.
+    pub(super) fn of(flags: &Flags) -> anyhow::Result<Way> {
+        let places = config::places(flags);
+        let Some(holder) = one_monitor::holder(&places.data) else { return Ok(Way::Unattended(places)) };
+        let listen = holder.listen.parse();
+        let listen = listen.with_context(|| format!("the running monitor's address {:?} is none", holder.listen))?;
+        Ok(Way::Monitor(Client::new(listen)))
+    }
+
+    pub(super) async fn all(&self) -> anyhow::Result<PluginsView> {
+        match self {
+            Way::Unattended(places) => view_unattended(&places.plugins, &places.data)
+                .with_context(|| format!("{} cannot be read", places.plugins.display())),
+            Way::Monitor(client) => {
+                let mut answer = client.get("/api/ai-monitor/plugins", WITHIN).await?;
+                let data = answer.get_mut("data").map(Value::take).unwrap_or_default();
+                serde_json::from_value(data).context("the running monitor is of another version of ai-monitor")
+            }
+        }
+    }
+
+    /// One plugin; of two with this id the one of the folder.
+    pub(super) async fn one(&self, id: &str) -> anyhow::Result<PluginView> {
+        let all = self.all().await?;
+        let known = all.plugins.iter().map(|p| p.id.as_str()).collect::<Vec<_>>().join(", ");
+        match all.plugins.into_iter().rfind(|p| p.id == id) {
+            Some(plugin) => Ok(plugin),
+            None => bail!("there is no plugin {id:?}; plugins: {known}"),
+        }
+    }
+
+    /// Tells the monitor; gives its words.
+    pub(super) async fn post(client: &Client, id: &str, what: &str, body: Value) -> anyhow::Result<String> {
+        let answer = client.post(&format!("/api/ai-monitor/plugins/{id}/{what}"), &body, WITHIN).await?;
+        Ok(answer.get("message").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// `enable`, `disable` or `release`: through the monitor or, where none runs, in what is kept.
+    pub(super) async fn switch(&self, id: &str, what: &str) -> anyhow::Result<String> {
+        let plugin = self.one(id).await?;
+        let places = match self {
+            Way::Monitor(client) => return Way::post(client, &plugin.id, what, json!({})).await,
+            Way::Unattended(places) => places,
+        };
+        if plugin.library.is_none() {
+            bail!("{id} is bundled: it can neither be disabled nor quarantined");
+        }
+        let changed = Store::open(&places.data).change(id, |kept| match what {
+            "enable" => kept.disabled = false,
+            "disable" => kept.disabled = true,
+            _ => kept.quarantine = None,
+        })?;
+        let so = if changed { "" } else { " already" };
+        Ok(format!("{id} is {what}d{so}; ai-monitor does not run, and will know when it starts"))
+    }
+}
