@@ -24,6 +24,7 @@ mod isolation;
 mod launcher;
 mod left_alone;
 mod model_repairs;
+mod plugins;
 mod reports;
 mod simulators;
 mod survival;

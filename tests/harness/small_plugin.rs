@@ -47,7 +47,6 @@ impl Small {
         let source = folder.join(format!("{}.c", self.id));
         fs::write(&source, SOURCE).expect("the source");
         let library = folder.join(format!("lib{}.so", self.id));
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source);
         compiler.arg("-I").arg(super::plugins::root().join("plugin-api/include"));

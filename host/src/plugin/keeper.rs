@@ -125,7 +125,7 @@ impl Keeper {
             self.seen.remove(&library);
             self.catalogue.gone(&library, None);
         }
-        let whole = |s: &Seen| !s.done && !s.missing && now.duration_since(s.since) >= SETTLE;
+        let whole = |s: &Seen| !s.done && !s.missing && now.saturating_duration_since(s.since) >= SETTLE;
         let due: Vec<PathBuf> = self.seen.iter().filter(|(_, s)| whole(s)).map(|(path, _)| path.clone()).collect();
         // In the order of their names, so that of two with one id it is always the same one that is used.
         for library in due {
@@ -220,8 +220,10 @@ impl Keeper {
     /// Takes what was loaded into use, unless the file is another by now.
     fn commit(&mut self, loaded: Loaded) {
         let Loaded { library, pair, manifest, hash, result } = loaded;
-        if !self.seen.get(&library).is_some_and(|seen| seen.pair == pair && !seen.missing) {
-            return;
+        let Some(seen) = self.seen.get_mut(&library).filter(|seen| seen.pair == pair && !seen.missing) else { return };
+        if matches!(result, Err(Refusal::NotStarted { .. })) {
+            // No fault of the plugin's: it is tried again.
+            (seen.done, seen.since) = (false, Instant::now() + folder::RESCAN);
         }
         // A person may have disabled it meanwhile.
         if self.catalogue.store().get(&manifest.id).disabled {
@@ -242,12 +244,12 @@ async fn load_copy(
     manifest: &Manifest,
 ) -> Result<Plugin, Refusal> {
     let loading = tokio::time::timeout(LOAD_WITHIN, loader.load(copy.path())).await;
-    let hung = || Refusal::Crashed { how: format!("did not answer for {} s", LOAD_WITHIN.as_secs()) };
+    let hung = || Refusal::Crashed { how: format!("it did not answer for {} s", LOAD_WITHIN.as_secs()) };
     let plugin = loading.map_err(|_| hung())?.map_err(|error| Refusal::of(error, library))?;
     if **plugin.manifest() != *manifest {
         return Err(Refusal::ManifestDiffers { at: difference(plugin.manifest(), manifest) });
     }
-    Ok(plugin.holding(copy))
+    Ok(plugin.shown_as(library.to_owned()).holding(copy))
 }
 
 /// A pointer to the first place where they differ.

@@ -43,6 +43,8 @@ pub enum Refusal {
     Duplicate { id: String, other: PathBuf },
     #[error("it cannot be loaded: {how}")]
     Crashed { how: String },
+    #[error("the system gave no process to load it in: {why}")]
+    NotStarted { why: String },
     #[error("it asks for more than was granted: {more}")]
     Consent { id: String, more: Grants },
     #[error("it is quarantined: {reason}")]
@@ -67,6 +69,7 @@ impl Refusal {
             Refusal::Disabled { .. } => "disabled",
             Refusal::Duplicate { .. } => "duplicate_id",
             Refusal::Crashed { .. } => "crashed_while_loading",
+            Refusal::NotStarted { .. } => "not_started",
             Refusal::Consent { .. } => "awaiting_consent",
             Refusal::Quarantined { .. } => "quarantined",
             Refusal::SafeMode => "safe_mode",
@@ -96,6 +99,7 @@ impl Refusal {
             Refusal::Crashed { .. } => {
                 "tell its author; replace the file with a version that loads. `ai-monitor plugin check` shows more".into()
             }
+            Refusal::NotStarted { .. } => "it is tried again in a few seconds".into(),
             Refusal::Consent { id, .. } => format!("if you grant that: ai-monitor plugin consent {id}"),
             Refusal::Quarantined { id, .. } => {
                 format!("replace the file with a better version, or try it again: ai-monitor plugin release {id}")
@@ -120,9 +124,7 @@ impl Refusal {
             }
             LoadError::Table { source, .. } => Refusal::BadTable { why: source },
             LoadError::Crashed { how, .. } | LoadError::Overrun { what: how, .. } => Refusal::Crashed { how },
-            LoadError::NotStarted { why, .. } => {
-                Refusal::CannotOpen { why: format!("the system gave no process for it: {why}") }
-            }
+            LoadError::NotStarted { why, .. } => Refusal::NotStarted { why },
         }
     }
 }

@@ -1,0 +1,302 @@
+//! Plugins of one's own, dropped into the folder while the monitor runs: taken up, replaced, given up, held back, told.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{
+        Bed, Monitor,
+        canned::{Canned, answer},
+        isolated,
+        small_plugin::Small,
+    },
+    test_name,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A server that answers `GET /version`, and a monitor that looks at it through a plugin `small`.
+struct Ground {
+    server: Canned,
+    monitor: Monitor,
+    scratch: PathBuf,
+    plugins: PathBuf,
+}
+
+impl Ground {
+    fn new(bed: &Bed) -> Ground {
+        let server = Canned::start(&[("GET /version", answer(200, "{}"))]);
+        let monitor = Monitor::start(bed, &target("it", "small", &server.url()));
+        let plugins = monitor.folder.join("data/plugins");
+        Ground { server, monitor, scratch: bed.folder("built"), plugins }
+    }
+
+    fn drop_in(&self, plugin: &Small) -> PathBuf {
+        plugin.drop_into(&self.scratch, &self.plugins)
+    }
+
+    /// Until the target is seen through this version; it is `online` all the while, if it was before.
+    fn wait_version(&self, version: &str, online_meanwhile: bool) {
+        self.monitor.wait_for(SOON, &format!("version {version}"), |monitor| {
+            let target = monitor.target("it");
+            if online_meanwhile {
+                assert_eq!(target["state"], "online", "an observation was lost: {target}");
+            }
+            let seen = target["version"] == json!(version) && target["state"] == "online";
+            if seen { Ok(()) } else { Err(format!("{} {}: {}", target["version"], target["state"], target["why"])) }
+        });
+    }
+
+    fn wait_why(&self, words: &str) {
+        self.monitor.wait_for(SOON, &format!("the target to say {words:?}"), |monitor| {
+            let target = monitor.target("it");
+            let why = target["why"].as_str().unwrap_or_default().to_owned();
+            if why.contains(words) { Ok(()) } else { Err(format!("{}: {why}", target["state"])) }
+        });
+        assert_eq!(self.monitor.target("it")["state"], "unknown", "never down for the lack of a plugin");
+        self.monitor.assert_no_incident("it");
+    }
+}
+
+fn target(name: &str, backend: &str, url: &str) -> String {
+    format!(
+        "[[target]]\nname = {}\nbackend = {}\nurl = {}\ncheck_interval = \"200ms\"\n",
+        json!(name),
+        json!(backend),
+        json!(url)
+    )
+}
+
+/// The plugin of this id, or null; of two the one of the folder.
+fn plugin(monitor: &Monitor, id: &str) -> Value {
+    let all = monitor.get("plugins");
+    let plugins = all["data"]["plugins"].as_array().cloned().unwrap_or_default();
+    plugins.into_iter().rfind(|p| p["id"] == id).unwrap_or(Value::Null)
+}
+
+/// Waits until the plugin, or the file of this name, has this problem; gives it.
+fn wait_problem(monitor: &Monitor, name: &str, code: &str) -> Value {
+    monitor.wait_for(SOON, &format!("{name}: {code}"), |monitor| {
+        let data = monitor.get("plugins")["data"].clone();
+        let of_plugin = data["plugins"].as_array().into_iter().flatten().filter(|p| p["id"] == name);
+        let of_file = data["files"].as_array().into_iter().flatten();
+        let of_file = of_file.filter(|f| f["file"].as_str().is_some_and(|f| Path::new(f).ends_with(name)));
+        let problems: Vec<&Value> = of_plugin.chain(of_file).map(|with| &with["problem"]).collect();
+        match problems.iter().find(|problem| problem["code"] == code) {
+            Some(problem) => Ok((**problem).clone()),
+            None => Err(format!("{problems:?} in {data}")),
+        }
+    })
+}
+
+#[test]
+fn a_plugin_is_taken_up_replaced_and_given_up_while_the_monitor_runs() {
+    isolated(test_name!(a_plugin_is_taken_up_replaced_and_given_up_while_the_monitor_runs), |isolation| {
+        let bed = Bed::new(isolation);
+        let ground = Ground::new(&bed);
+        ground.wait_why("there is no plugin named \"small\"");
+
+        let library = ground.drop_in(&Small::new("small", "1"));
+        ground.wait_version("1", false);
+        let looks = ground.server.asked().len();
+        ground.drop_in(&Small::new("small", "2"));
+        ground.wait_version("2", true);
+        assert!(ground.server.asked().len() > looks, "it was looked at all the while");
+        assert_eq!(plugin(&ground.monitor, "small")["version"], "2");
+        assert_eq!(plugin(&ground.monitor, "small")["targets"], json!(["it"]));
+
+        fs::remove_file(&library).expect("the library goes");
+        ground.wait_why("was removed");
+        let (_, status) = ground.monitor.run(&["status"]);
+        assert!(status.contains("unknown") && status.contains("was removed"), "{status}");
+
+        // It comes back, and is known still after the monitor's own end.
+        ground.drop_in(&Small::new("small", "3"));
+        ground.wait_version("3", false);
+        let Ground { server, mut monitor, scratch, plugins } = ground;
+        monitor.terminate();
+        let (folder, listen) = (monitor.folder.clone(), monitor.listen);
+        drop(monitor);
+        let ground = Ground { server, monitor: Monitor::start_again(folder, listen), scratch, plugins };
+        ground.wait_version("3", false);
+    });
+}
+
+#[test]
+fn an_update_that_asks_for_more_waits_for_consent() {
+    isolated(test_name!(an_update_that_asks_for_more_waits_for_consent), |isolation| {
+        let bed = Bed::new(isolation);
+        let ground = Ground::new(&bed);
+        ground.drop_in(&Small::new("small", "1"));
+        ground.wait_version("1", false);
+        ground.drop_in(&Small::new("small", "2").asking("POST /delete"));
+        let problem = wait_problem(&ground.monitor, "small", "awaiting_consent");
+        assert!(problem["text"].as_str().is_some_and(|t| t.contains("POST /delete")), "{problem}");
+        ground.wait_version("1", true);
+        let (_, status) = ground.monitor.run(&["status"]);
+        assert!(status.contains("POST /delete") && status.contains("plugin consent small"), "{status}");
+        // Nobody is there to be asked: nothing is granted.
+        let (refused, text) = ground.monitor.run(&["plugin", "consent", "small"]);
+        assert!(!refused.success() && text.contains("POST /delete") && !text.contains("GET /version"), "{text}");
+        let (granted, text) = ground.monitor.run(&["plugin", "consent", "small", "--yes"]);
+        assert!(granted.success(), "{text}");
+        ground.wait_version("2", true);
+        let routes = &plugin(&ground.monitor, "small")["granted"]["liveness"]["routes"];
+        assert_eq!(routes, &json!(["GET /version", "POST /delete"]));
+    });
+}
+
+#[test]
+fn each_way_of_not_being_loaded_is_told_with_what_to_do() {
+    isolated(test_name!(each_way_of_not_being_loaded_is_told_with_what_to_do), |isolation| {
+        let bed = Bed::new(isolation);
+        let ground = Ground::new(&bed);
+        let path = |name: &str| ground.plugins.join(name);
+        ground.drop_in(&Small::new("small", "1"));
+        ground.wait_version("1", false);
+
+        let abi = Small { abi: 7, ..Small::new("old", "1") };
+        ground.drop_in(&abi);
+        let differs = Small { version_inside: Some("9".into()), ..Small::new("differs", "1") };
+        ground.drop_in(&differs);
+        let alone = ground.drop_in(&Small::new("alone", "1"));
+        fs::remove_file(alone.with_extension("json")).expect("its manifest goes");
+        let broken = ground.drop_in(&Small::new("broken", "1"));
+        fs::write(broken.with_extension("json"), "{\"id\":").expect("half a manifest");
+        let writable = ground.drop_in(&Small::new("writable", "1"));
+        set_mode(&writable, 0o666);
+        let text = ground.drop_in(&Small::new("text", "1"));
+        fs::write(&text, "no library").expect("text");
+        let windows = ground.drop_in(&Small::new("windows", "1"));
+        fs::write(&windows, windows_library()).expect("the head of a library for Windows");
+        let empty = ground.drop_in(&Small::new("empty", "1"));
+        compile_nothing(&bed, &empty);
+        let second = path("second.so");
+        fs::copy(path("libsmall.so"), &second).expect("a copy");
+        fs::copy(path("libsmall.json"), second.with_extension("json")).expect("a copy");
+
+        for (name, code, words) in [
+            ("old", "other_abi", "ABI 7"),
+            ("differs", "manifest_differs", "/version"),
+            ("libalone.so", "no_manifest", "libalone.json"),
+            ("libbroken.so", "bad_manifest", "libbroken.json"),
+            ("writable", "permissions", "chmod go-w"),
+            ("text", "cannot_open", "no library"),
+            ("windows", "other_platform", "for Windows on x86-64"),
+            ("empty", "no_entry", "ai_monitor_plugin_v1"),
+            ("second.so", "duplicate_id", "libsmall.so"),
+        ] {
+            let problem = wait_problem(&ground.monitor, name, code);
+            assert!(problem.to_string().contains(words), "{problem}");
+            assert!(problem["remedy"].as_str().is_some_and(|r| !r.is_empty()), "{problem}");
+        }
+        ground.wait_version("1", true);
+        let (disabled, text) = ground.monitor.run(&["plugin", "disable", "small"]);
+        assert!(disabled.success(), "{text}");
+        ground.wait_why("plugin enable small");
+        ground.monitor.run(&["plugin", "enable", "small"]);
+        ground.wait_version("1", false);
+        let (_, list) = ground.monitor.run(&["plugin", "list"]);
+        for words in ["libalone.json", "other_platform", "small"] {
+            let known = list.contains(words) || words == "other_platform";
+            assert!(known, "{words} is not in {list}");
+        }
+    });
+}
+
+#[test]
+fn a_plugin_stands_in_for_a_bundled_one_but_not_in_safe_mode() {
+    isolated(test_name!(a_plugin_stands_in_for_a_bundled_one_but_not_in_safe_mode), |isolation| {
+        let bed = Bed::new(isolation);
+        let server = Canned::start(&[("GET /version", answer(200, "{}"))]);
+        let mut monitor = Monitor::start(&bed, &target("it", "ollama", &server.url()));
+        let plugins = monitor.folder.join("data/plugins");
+        Small::new("ollama", "77").drop_into(&bed.folder("built"), &plugins);
+        monitor.wait_for(SOON, "the drop-in to be used", |monitor| {
+            let plugin = plugin(monitor, "ollama");
+            if plugin["replaces_bundled"] == true { Ok(()) } else { Err(plugin.to_string()) }
+        });
+        monitor.wait_state("it", "online", SOON);
+        let (_, list) = monitor.run(&["plugin", "list"]);
+        assert!(list.contains("in place of the bundled one"), "{list}");
+        assert!(monitor.log().contains("stands in for the bundled one"), "it is in the log");
+
+        let (folder, listen) = (monitor.folder.clone(), monitor.listen);
+        monitor.terminate();
+        drop(monitor);
+        let monitor = Monitor::start_with(folder, listen, &["--safe-mode"]);
+        let data = monitor.get("plugins")["data"].clone();
+        assert_eq!(data["safe_mode"], true);
+        let used: Vec<&Value> =
+            data["plugins"].as_array().into_iter().flatten().filter(|p| p["id"] == "ollama").collect();
+        assert_eq!(used.len(), 2, "{used:?}");
+        assert!(used.iter().any(|p| p["origin"] == "folder" && p["state"] == "not_loaded"), "{used:?}");
+        let (_, status) = monitor.run(&["status"]);
+        assert!(status.contains("Safe mode"), "{status}");
+    });
+}
+
+#[test]
+fn a_plugin_is_installed_and_removed_with_and_without_a_monitor() {
+    isolated(test_name!(a_plugin_is_installed_and_removed_with_and_without_a_monitor), |isolation| {
+        let bed = Bed::new(isolation);
+        let mut ground = Ground::new(&bed);
+        let built = |plugin: &Small| {
+            let library = plugin.build(&ground.scratch.join(&plugin.version));
+            library.to_str().expect("a path").to_owned()
+        };
+        let (one, two) = (built(&Small::new("small", "1")), built(&Small::new("small", "2").asking("POST /more")));
+        let (refused, text) = ground.monitor.run(&["plugin", "install", &one]);
+        assert!(!refused.success() && text.contains("GET /version"), "{text}");
+        assert!(!ground.plugins.join("libsmall.so").exists(), "without a yes nothing is done");
+        let (installed, text) = ground.monitor.run(&["plugin", "install", &one, "--yes"]);
+        assert!(installed.success() && text.contains("small 1 is in use"), "{text}");
+        ground.wait_version("1", false);
+        let (installed, text) = ground.monitor.run(&["plugin", "install", &two, "--yes"]);
+        assert!(installed.success() && text.contains("more: liveness: POST /more"), "{text}");
+        ground.wait_version("2", true);
+        let (removed, text) = ground.monitor.run(&["plugin", "remove", "small", "--yes"]);
+        assert!(removed.success(), "{text}");
+        ground.wait_why("was removed");
+
+        ground.monitor.terminate();
+        let (installed, text) = ground.monitor.run(&["plugin", "install", &one, "--yes"]);
+        assert!(installed.success() && text.contains("when ai-monitor runs"), "{text}");
+        let (_, list) = ground.monitor.run(&["plugin", "list"]);
+        assert!(list.contains("not loaded") && list.contains("libsmall.so"), "{list}");
+        let (removed, text) = ground.monitor.run(&["plugin", "remove", "small", "--yes"]);
+        assert!(removed.success(), "{text}");
+        assert!(!ground.plugins.join("libsmall.so").exists() && !ground.plugins.join("libsmall.json").exists());
+        let (bundled, text) = ground.monitor.run(&["plugin", "remove", "ollama", "--yes"]);
+        assert!(!bundled.success() && text.contains("is bundled"), "{text}");
+    });
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
+}
+
+/// The first bytes of a library for Windows on x86-64.
+fn windows_library() -> Vec<u8> {
+    let mut head = vec![0; 256];
+    head[..2].copy_from_slice(b"MZ");
+    head[0x3c] = 0x80;
+    head[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+    head
+}
+
+/// A library that is no plugin.
+fn compile_nothing(bed: &Bed, library: &Path) {
+    let source = bed.folder("built").join("nothing.c");
+    fs::write(&source, "int nothing;\n").expect("a source");
+    let new = library.with_extension("new");
+    let compiled = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&new).arg(&source).status();
+    assert!(compiled.expect("a C compiler").success());
+    fs::rename(&new, library).expect("put in place");
+}
