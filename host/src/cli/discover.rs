@@ -256,7 +256,14 @@ pub(super) fn seen_in_words(looked: &Looked) -> String {
     match &looked.seen {
         Seen::Nobody => "nobody listens".into(),
         Seen::Backend => format!("a model server{by_whom}"),
-        Seen::Stranger => format!("answers, and no plugin knows it{by_whom}"),
+        Seen::Stranger => match &looked.named_by {
+            Some(backend) => {
+                format!(
+                    "answers, and no rule of a plugin holds{by_whom}, by its name {backend}'s server: it may want a key"
+                )
+            }
+            None => format!("answers, and no plugin knows it{by_whom}"),
+        },
         Seen::Silent => format!("takes connections and answers nothing{by_whom}"),
         Seen::Engine(engine) => {
             let by = by.unwrap_or_else(|| "a process".into());

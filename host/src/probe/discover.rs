@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use ai_monitor_plugin_api::manifest::{Manifest, ProcessSpec};
+use ai_monitor_plugin_api::{
+    event::Role,
+    manifest::{Manifest, ProcessSpec},
+};
 use futures_util::{StreamExt, stream};
 use tokio::{net::TcpStream, time::timeout};
 use url::Url;
@@ -76,6 +79,8 @@ pub struct Looked {
     pub address: SocketAddr,
     pub seen: Seen,
     pub holder: Option<PortHolder>,
+    /// The plugin that names this process as its server, whatever it answers.
+    pub named_by: Option<String>,
 }
 
 /// What is there.
@@ -170,7 +175,11 @@ fn merge(looks: Vec<Look>, manifests: &[&Manifest], survey: &Survey) -> Discover
         let spec =
             manifests.iter().find(|manifest| Some(manifest.id.as_str()) == winner).map(|manifest| &manifest.process);
         let holder = describe(&held, address, spec, survey);
-        all.looked.push(Looked { address, seen: seen.clone(), holder: holder.clone() });
+        let named_by = holder.as_ref().and_then(|holder| {
+            let names = |manifest: &&&Manifest| process::role(&holder.process, &manifest.process, false) == Role::Main;
+            manifests.iter().find(names).map(|manifest| manifest.id.clone())
+        });
+        all.looked.push(Looked { address, seen: seen.clone(), holder: holder.clone(), named_by });
         let (Seen::Backend, Some(url)) = (seen, url(address)) else { continue };
         let at_port = |found: &Found| found.address.port() == address.port();
         let same = all.found.iter().zip(&holders).position(|(found, other)| {
@@ -243,6 +252,10 @@ impl PortHolder {
     /// The command that would start it again: its executable and arguments. `None`: it cannot be read, or a part of it
     /// is a secret.
     pub fn command(&self) -> Option<Vec<String>> {
+        if self.process.title.is_empty() {
+            // The system shows no arguments of it: without them it would be another server.
+            return None;
+        }
         let exe = self.process.exe.as_ref()?.to_str()?.to_owned();
         let args = process::mask(&self.process.args);
         (args == self.process.args).then(|| std::iter::once(exe).chain(args).collect())

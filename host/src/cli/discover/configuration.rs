@@ -44,10 +44,16 @@ fn target(text: &mut String, server: &Server, backend: &str, mark: &str) {
     let who = comment(&format!("{} ({})", holder.process.name, holder.process.id));
     match holder.command() {
         Some(command) if holder.owner == Owner::Found && !holder.forwards => {
+            let is_relative =
+                |word: &String| word.contains('/') && !word.starts_with(['/', '-']) && !word.contains("://");
+            let from_elsewhere = command.iter().skip(1).any(is_relative);
             let command: Vec<String> = command.iter().map(|word| quote(word)).collect();
             line(format!("# {who} runs there. With these lines the monitor may start and restart it:"));
             line("# [target.process]".into());
             line(format!("# command = [{}]", command.join(", ")));
+            if from_elsewhere {
+                line("# It has paths that begin where it was started: write them in full.".into());
+            }
             line(
                 "# Variables that it was started with, such as where its models lie: env = { NAME = \"value\" }".into(),
             );
@@ -107,7 +113,7 @@ mod tests {
                 exe: command.first().map(Into::into),
                 name: command.first().map_or("x", |c| c).into(),
                 comm: String::new(),
-                title: String::new(),
+                title: "x".into(),
                 args: command.iter().skip(1).map(|a| (*a).to_owned()).collect(),
                 state: RunState::Sleeping,
                 cpu: None,

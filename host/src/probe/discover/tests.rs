@@ -138,6 +138,17 @@ async fn a_forwarder_is_said_to_be_one() {
 }
 
 #[tokio::test]
+async fn a_server_that_only_its_name_tells_is_said_to_be_there() {
+    let server = Server::answering("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").await;
+    let main = process(1, 0, "ollama");
+    let survey = Survey::of(vec![main.clone()], vec![held(server.address(), &main)]);
+    let all = around(&ollama(&[]), &survey, &[]).await;
+    let [looked] = &all.looked[..] else { panic!("{all:?}") };
+    assert_eq!((&looked.seen, looked.named_by.as_deref()), (&Seen::Stranger, Some("ollama")));
+    assert!(all.found.is_empty(), "a name alone is no proof");
+}
+
+#[tokio::test]
 async fn a_server_that_answers_nothing_is_told_from_none() {
     let server = Server::closing_after("").await;
     let all = around(&ollama(&[server.port()]), &Survey::default(), &[]).await;
