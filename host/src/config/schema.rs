@@ -39,15 +39,6 @@ fn default(schema: &Value) -> Option<Value> {
     (!filled.is_empty()).then_some(Value::Object(filled))
 }
 
-/// What the values of a schema may be, in words.
-fn types(schema: &Value) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
 fn is_of(kind: &str, item: &Item) -> bool {
     match (kind, item) {
         ("string", Item::Text(_)) | ("integer" | "number", Item::Whole(_)) | ("number", Item::Real(_)) => true,
@@ -145,10 +136,8 @@ impl Fit<'_> {
 
     /// The value, complete; `None`: it does not fit.
     fn value(&self, schema: &Value, node: &Node) -> Option<Value> {
-        let types = types(schema);
-        if !types.is_empty() && !types.iter().any(|kind| is_of(kind, &node.item)) {
-            let words: Vec<&str> = types.into_iter().map(in_words).collect();
-            return self.refuse(node, format!("expected {}, found {}", words.join(" or "), node.kind()), None);
+        if let Some(kind) = schema.get("type").and_then(Value::as_str).filter(|kind| !is_of(kind, &node.item)) {
+            return self.refuse(node, format!("expected {}, found {}", in_words(kind), node.kind()), None);
         }
         let json = node.to_json();
         if let Some(allowed) = schema.get("enum").and_then(Value::as_array).filter(|a| !a.contains(&json)) {

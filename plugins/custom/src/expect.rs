@@ -17,20 +17,14 @@ const VALUES_MAX: usize = 64;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExpectSettings {
-    status: Option<Statuses>,
+    /// A number, or a list of them.
+    status: Option<Value>,
     contains: Option<String>,
     regex: Option<String>,
     pointer: Option<String>,
     exists: Option<bool>,
     equals: Option<Value>,
     one_of: Option<Vec<Value>>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Statuses {
-    One(u16),
-    Many(Vec<u16>),
 }
 
 /// Checked and ready.
@@ -62,14 +56,7 @@ pub enum Verdict {
 impl Expect {
     /// `at`: where the settings stand, for messages.
     pub fn read(settings: ExpectSettings, at: &str) -> Result<Expect, String> {
-        let status = match settings.status {
-            None => None,
-            Some(Statuses::One(one)) => Some(vec![one]),
-            Some(Statuses::Many(many)) => Some(many),
-        };
-        if status.as_ref().is_some_and(|all| all.is_empty() || all.len() > VALUES_MAX) {
-            return Err(format!("{at}.status: it must have 1 to {VALUES_MAX} numbers"));
-        }
+        let status = settings.status.map(|value| statuses(value, &format!("{at}.status"))).transpose()?;
         let regex = settings.regex.map(|pattern| compile(&pattern, &format!("{at}.regex"))).transpose()?;
         let wanted = match (settings.exists, settings.equals, settings.one_of) {
             (None | Some(true), None, None) => Wanted::Something,
@@ -139,6 +126,20 @@ impl Expect {
             (Some(value), _) => Err((Outcome::Unavailable, format!("{place} is {}", shown(value)))),
         }
     }
+}
+
+fn statuses(value: Value, at: &str) -> Result<Vec<u16>, String> {
+    let all = match value {
+        Value::Array(all) => all,
+        one => vec![one],
+    };
+    if all.is_empty() || all.len() > VALUES_MAX {
+        return Err(format!("{at}: it must have 1 to {VALUES_MAX} numbers"));
+    }
+    let status = |value: &Value| value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| (100..=599).contains(n));
+    all.iter()
+        .map(|value| status(value).ok_or_else(|| format!("{at}: {} is no status from 100 to 599", shown(value))))
+        .collect()
 }
 
 /// TOML's 1 and JSON's 1.0 are one number.

@@ -235,6 +235,9 @@ fn a_stream_and_a_vector() {
 fn wrong_settings_are_told_with_their_place_at_the_first_step_of_any_depth() {
     for (settings, place) in [
         (json!({"liveness": {"expect": {"regex": "(up"}}}), "settings.liveness.expect.regex: "),
+        (json!({"liveness": {"expect": {"status": 999}}}), "settings.liveness.expect.status: "),
+        (json!({"liveness": {"expect": {"status": [200, "ok"]}}}), "settings.liveness.expect.status: "),
+        (json!({"liveness": {"expect": {"status": []}}}), "settings.liveness.expect.status: "),
         (json!({"liveness": {"expect": {"equals": "up"}}}), "settings.liveness.expect: "),
         (json!({"liveness": {"expect": {"pointer": "/a", "equals": 1, "one_of": [2]}}}), "settings.liveness.expect: "),
         (json!({"liveness": {"path": "/../x"}}), "settings.liveness.path: "),

@@ -1,0 +1,9 @@
+//! The plugin keeps every rule of the contract, and says to its recorded sessions what it said then.
+
+use ai_monitor_custom::PLUGIN;
+use ai_monitor_plugin_api::conformance::Kit;
+
+#[test]
+fn keeps_the_contract() {
+    Kit::new(&PLUGIN).assert();
+}
