@@ -2,7 +2,9 @@
 //!
 //! It loads nothing and leaves the watchdog's timers alone, and of a model that is not loaded it would only say so
 //! (core/services/monitoring/backend_monitor.go). Its word for busy is not used: only backends of one thread say it,
-//! and they say it while idle (pkg/grpc/base/singlethread.go: `Busy` is true when the lock was free).
+//! and they say it while idle (pkg/grpc/base/singlethread.go: `Busy` is true when the lock was free). Of a backend that
+//! hangs each question stays open within LocalAI until the backend ends, for its own question has no deadline; one that
+//! has died is dropped from its list, as at the next request of a user.
 
 use ai_monitor_plugin_api::{
     Io, Stop,
