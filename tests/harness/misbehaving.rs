@@ -62,7 +62,7 @@ pub const WAYS: &[Way] = &[
     way("floods_waits", ProtocolError("more than 256 waits")),
     way("answers_no_json", ProtocolError("the effect cannot be read")),
     way("answers_invalid_utf8", ProtocolError("not UTF-8")),
-    way("wants_an_unknown_effect", ProtocolError("unknown variant `run`")),
+    way("wants_an_unknown_effect", ProtocolError("the effect `run` is none of")),
     way("says_nothing", ProtocolError("the effect cannot be read")),
     way("reports_too_many_models", ProtocolError("2001 models, over 2000")),
     way("asks_for_another_route", ProtocolError("POST /delete is not among the routes")),

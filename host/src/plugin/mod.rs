@@ -21,6 +21,7 @@ mod standing;
 mod store;
 mod table;
 mod view;
+mod wanted;
 
 use std::{
     fmt,
@@ -48,6 +49,7 @@ pub use self::{
     store::{Kept, NotKept, Quarantine, Store},
     table::TableError,
     view::{FileView, PluginState, PluginView, PluginsView, Source},
+    wanted::{Said, Wanted},
 };
 
 /// A plugin whose table and manifest have been checked.

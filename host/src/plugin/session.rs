@@ -6,15 +6,12 @@ use std::{
 };
 
 use ai_monitor_plugin_api::{
-    effect::Effect,
-    event::Event,
-    report::{RepairReport, Report},
+    event::{Event, SessionKind},
     table::{AIM_OK, AIM_PANIC},
 };
-use serde_json::Value;
 
 use super::{
-    child,
+    Wanted, child,
     table::{Handle, Output, Table},
 };
 
@@ -22,10 +19,6 @@ use super::{
 pub const EFFECT_MAX: usize = 1024 * 1024;
 /// A step that took longer ends its session. In process it is a bug of ours; a child is ended while it still runs.
 const STEP_MAX: Duration = Duration::from_secs(1);
-const MODELS_MAX: usize = 2000;
-const ENGINES_MAX: usize = 256;
-const COUNTERS_MAX: usize = 1024;
-const SYMPTOMS_MAX: usize = 32;
 
 /// Why a session is over without a report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +54,7 @@ pub struct PluginSession {
 /// Where a session runs.
 enum Seat {
     InProcess(Handle),
-    Isolated(child::Seat),
+    Isolated(Box<child::Seat>),
 }
 
 impl PluginSession {
@@ -70,26 +63,26 @@ impl PluginSession {
     }
 
     pub(super) async fn isolated(pool: &Arc<child::Pool>) -> Result<PluginSession, StepError> {
-        Ok(PluginSession::on(Seat::Isolated(pool.session().await?)))
+        Ok(PluginSession::on(Seat::Isolated(Box::new(pool.session().await?))))
     }
 
     fn on(seat: Seat) -> PluginSession {
         PluginSession { seat, over: false, well: false, repair: false }
     }
 
-    /// Takes one event, gives one effect. After a report or an error only dropping may follow; another step is an
-    /// error and does not reach the plugin. A report has been checked: it reads as a [`Report`], or in a repair as
-    /// a [`RepairReport`], within the limits. A step that is dropped before it is ready ends the session, too.
-    pub async fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
+    /// Takes one event, gives what is wanted next, within the contract's limits. After a report or an error only
+    /// dropping may follow; another step is an error and does not reach the plugin. A step that is dropped before it
+    /// is ready ends the session, too.
+    pub async fn step(&mut self, event: &Event) -> Result<Wanted, StepError> {
         if self.over {
             return Err(StepError::Protocol("the session is over".into()));
         }
         if let Event::Start(start) = event {
-            self.repair = matches!(start.session, ai_monitor_plugin_api::event::SessionKind::Repair { .. });
+            self.repair = matches!(start.session, SessionKind::Repair { .. });
         }
         let event = serde_json::to_vec(event).map_err(|e| StepError::Protocol(format!("the event: {e}")))?;
         self.over = true;
-        let effect = match &mut self.seat {
+        let wanted = match &mut self.seat {
             Seat::InProcess(handle) => {
                 let begun = Instant::now();
                 let written = written(handle.step(&event, EFFECT_MAX));
@@ -97,29 +90,19 @@ impl PluginSession {
                 if took > STEP_MAX {
                     return Err(StepError::Overrun(format!("one step took {} ms", took.as_millis())));
                 }
-                self.read(&written?).map_err(StepError::Protocol)?
+                Wanted::read(&written?, self.repair)
             }
             Seat::Isolated(seat) => {
                 let written = seat.step(&event).await.inspect_err(|error| {
                     self.well = matches!(error, StepError::Plugin(_));
                 })?;
-                self.read(&written).map_err(StepError::Protocol)?
+                Wanted::read(&written, self.repair)
             }
         };
-        self.over = matches!(effect, Effect::Report { .. });
+        let wanted = wanted.map_err(StepError::Protocol)?;
+        self.over = matches!(wanted, Wanted::Report(_));
         self.well = self.over;
-        Ok(effect)
-    }
-
-    fn read(&self, bytes: &[u8]) -> Result<Effect, String> {
-        let text = std::str::from_utf8(bytes).map_err(|e| format!("the effect is not UTF-8: {e}"))?;
-        let effect: Effect = serde_json::from_str(text).map_err(|e| format!("the effect cannot be read: {e}"))?;
-        match &effect {
-            Effect::Report { report } if self.repair => check_repair(report)?,
-            Effect::Report { report } => check_report(report)?,
-            _ => {}
-        }
-        Ok(effect)
+        Ok(wanted)
     }
 }
 
@@ -141,24 +124,4 @@ fn written((code, out): (i32, Output)) -> Result<Vec<u8>, StepError> {
         AIM_PANIC => Err(StepError::Panic(out.text())),
         _ => Err(StepError::Plugin(out.text())),
     }
-}
-
-fn check_report(report: &Value) -> Result<(), String> {
-    let report: Report =
-        serde::Deserialize::deserialize(report).map_err(|e| format!("the report cannot be read: {e}"))?;
-    let engines = report.engines.as_deref().unwrap_or_default();
-    at_most("models", report.models.as_ref().map_or(0, Vec::len), MODELS_MAX)?;
-    at_most("engines", engines.len(), ENGINES_MAX)?;
-    at_most("counters", engines.iter().flat_map(|e| &e.counters).map(Vec::len).sum(), COUNTERS_MAX)?;
-    at_most("symptoms", report.symptoms.len(), SYMPTOMS_MAX)
-}
-
-fn check_repair(report: &Value) -> Result<(), String> {
-    let report: RepairReport =
-        serde::Deserialize::deserialize(report).map_err(|e| format!("the report cannot be read: {e}"))?;
-    at_most("symptoms", report.symptoms.len(), SYMPTOMS_MAX)
-}
-
-fn at_most(what: &str, number: usize, max: usize) -> Result<(), String> {
-    if number <= max { Ok(()) } else { Err(format!("the report has {number} {what}, over {max}")) }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ai_monitor_plugin_api::{
-    effect::{Effect, Request},
+    effect::Request,
     event::{At, Depth, End, Event, InferenceAsk, Line, Outcome, Response, SessionKind, Start, Waited},
     table::{AIM_ABI, AIM_OK, AimPlugin, AimSink},
 };
@@ -61,7 +61,7 @@ fn session_of(plugin: &Plugin) -> PluginSession {
     plugin.session().now_or_never().unwrap().unwrap()
 }
 
-fn step(session: &mut PluginSession, event: &Event) -> Result<Effect, StepError> {
+fn step(session: &mut PluginSession, event: &Event) -> Result<Wanted, StepError> {
     session.step(event).now_or_never().unwrap()
 }
 
@@ -88,7 +88,7 @@ fn a_plugin_of_the_same_id_replaces_the_other_and_sessions_finish_on_the_old_one
     drop(old);
     assert_eq!(registry.get("ollama").unwrap().manifest().version, "9");
     assert_eq!(registry.iter().count(), Registry::bundled().iter().count());
-    assert!(matches!(step(&mut under_way, &start(Depth::Liveness)), Ok(Effect::Request(_))));
+    assert!(matches!(step(&mut under_way, &start(Depth::Liveness)), Ok(Wanted::Request(_))));
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn what_a_step_writes_is_held_to_the_contract() {
         error
     };
     assert!(matches!(error(&BROKEN), StepError::Protocol(text) if text.starts_with("the effect is not UTF-8")));
-    assert!(matches!(error(&UNKNOWN), StepError::Protocol(text) if text.contains("unknown variant `run`")));
+    assert!(matches!(error(&UNKNOWN), StepError::Protocol(text) if text.contains("the effect `run`")));
     assert_eq!(error(&ENDLESS), StepError::Protocol(format!("the effect is over {EFFECT_MAX} bytes")));
     assert_eq!(error(&CROWDED), StepError::Protocol("the report has 2001 models, over 2000".into()));
     assert_eq!(error(&SILENT), StepError::Plugin("it gave no reason".into()));
@@ -226,7 +226,7 @@ fn a_session_moves_between_threads() {
     })
     .join()
     .unwrap();
-    assert!(matches!(step(&mut session, &refused(0)), Ok(Effect::Report { .. })));
+    assert!(matches!(step(&mut session, &refused(0)), Ok(Wanted::Report(_))));
 }
 
 fn refused(request: u32) -> Event {
@@ -317,21 +317,23 @@ fn a_plugin_loaded_as_a_library_says_the_same_as_built_in() {
         );
         for (start, fails) in starts(&loaded).into_iter().flat_map(|start| [(start.clone(), false), (start, true)]) {
             let mut sessions = [session_of(&loaded), session_of(&built_in)];
+            // A repair may know without asking that it cannot be done.
+            let probe = matches!(&start, Event::Start(start) if matches!(start.session, SessionKind::Probe { .. }));
             let (mut events, mut requests) = (VecDeque::from([start]), 0);
             while let Some(event) = events.pop_front() {
                 let [effect, other] = sessions.each_mut().map(|session| step(session, &event).unwrap());
-                assert_eq!(serde_json::to_string(&effect).unwrap(), serde_json::to_string(&other).unwrap());
+                assert_eq!(effect, other);
                 match effect {
-                    Effect::Request(request) => {
+                    Wanted::Request(request) => {
                         events = answers(&request, requests, fails).into();
                         requests += 1;
                     }
-                    Effect::Read => {}
-                    Effect::Wait { ms, .. } => events = [Event::Waited(Waited { ms })].into(),
-                    Effect::Report { .. } => break,
+                    Wanted::Read => {}
+                    Wanted::Wait { ms, .. } => events = [Event::Waited(Waited { ms })].into(),
+                    Wanted::Report(_) => break,
                 }
             }
-            assert!(requests > 0);
+            assert!(requests > 0 || !probe);
         }
     }
 }

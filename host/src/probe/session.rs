@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ai_monitor_plugin_api::{
-    effect::Effect,
     event::{Depth, Event, InferenceAsk, Process, SessionKind, Start},
-    report::RepairReport,
+    report::{RepairReport, Report},
     table::CONTRACT,
 };
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
@@ -14,7 +13,7 @@ use serde_json::{Map, Value};
 use super::http::{TargetClient, millis};
 use crate::{
     health::observation::{Observation, RequestRecord, SessionEnd},
-    plugin::{Ended, Plugin, PluginSession, StepError},
+    plugin::{Ended, Plugin, PluginSession, Said, StepError, Wanted},
 };
 
 mod grant;
@@ -39,11 +38,11 @@ const MAX_TEXT: usize = 512;
 /// Something that takes an event and wants an effect: a plugin's session, or a scripted one in tests.
 pub trait Steps: Send {
     /// After an error only dropping may follow.
-    fn step(&mut self, event: &Event) -> impl Future<Output = Result<Effect, StepError>> + Send;
+    fn step(&mut self, event: &Event) -> impl Future<Output = Result<Wanted, StepError>> + Send;
 }
 
 impl Steps for PluginSession {
-    fn step(&mut self, event: &Event) -> impl Future<Output = Result<Effect, StepError>> + Send {
+    fn step(&mut self, event: &Event) -> impl Future<Output = Result<Wanted, StepError>> + Send {
         PluginSession::step(self, event)
     }
 }
@@ -235,28 +234,38 @@ fn start(
 
 /// A session that is over.
 struct Run {
-    ended: Result<Value, SessionEnd>,
+    ended: Result<Said, SessionEnd>,
     requests: Vec<RequestRecord>,
     reached: Option<String>,
 }
 
 impl Run {
-    fn into_probe(mut self) -> (SessionEnd, Option<ai_monitor_plugin_api::report::Report>, Vec<RequestRecord>) {
-        match self.ended.and_then(|value| report::observation(value).map_err(SessionEnd::ProtocolError)) {
-            Ok(report) => {
+    fn into_probe(mut self) -> (SessionEnd, Option<Report>, Vec<RequestRecord>) {
+        match self.ended {
+            Ok(Said::Observed(report)) => {
+                let report = report::observation(*report);
                 report::judge(&mut self.requests, &report.judged);
                 (SessionEnd::Report, Some(report), self.requests)
             }
+            Ok(Said::Repaired(_)) => (another("a repair's"), None, self.requests),
             Err(end) => (end, None, self.requests),
         }
     }
 
     fn into_repair(self) -> (SessionEnd, Option<RepairReport>, Vec<RequestRecord>, Option<String>) {
-        match self.ended.and_then(|value| report::repair(value).map_err(SessionEnd::ProtocolError)) {
-            Ok(report) => (SessionEnd::Report, Some(report), self.requests, self.reached),
+        match self.ended {
+            Ok(Said::Repaired(report)) => {
+                (SessionEnd::Report, Some(report::repair(*report)), self.requests, self.reached)
+            }
+            Ok(Said::Observed(_)) => (another("a probe's"), None, self.requests, self.reached),
             Err(end) => (end, None, self.requests, self.reached),
         }
     }
+}
+
+/// A report of the other kind of session.
+fn another(kind: &str) -> SessionEnd {
+    SessionEnd::ProtocolError(format!("the report is {kind}"))
 }
 
 /// At most [`MAX_TEXT`] bytes of a text, cut between characters.

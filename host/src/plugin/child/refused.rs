@@ -51,9 +51,9 @@ impl Refused {
 }
 
 /// To what a frame takes.
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(ERROR_MAX));
-    text
+fn cut(text: String) -> String {
+    let bytes = text.as_bytes();
+    String::from_utf8_lossy(&bytes[..bytes.len().min(ERROR_MAX)]).into_owned()
 }
 
 /// The table's functions that must be there.

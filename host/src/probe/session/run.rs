@@ -3,16 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use ai_monitor_plugin_api::{
-    effect::{Effect, Request},
+    effect::Request,
     event::{At, Depth, End, Event, Line as LineEvent, Outcome, Response, Waited},
 };
-use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
 use super::{LookAnswers, Steps, grant::Grant};
 use crate::{
     health::observation::{RequestRecord, SessionEnd},
-    plugin::StepError,
+    plugin::{Said, StepError, Wanted},
     probe::http::{Call, Line, LineStream, TargetClient, millis},
 };
 
@@ -69,18 +68,18 @@ impl<'a, S: Steps> Session<'a, S> {
     }
 
     /// Gives the report, or why there is none.
-    pub async fn run(&mut self, start: Event) -> Result<Value, SessionEnd> {
+    pub async fn run(&mut self, start: Event) -> Result<Said, SessionEnd> {
         let mut event = start;
         loop {
-            let effect = self.step(&event).await?;
-            if !matches!(effect, Effect::Read) {
+            let wanted = self.step(&event).await?;
+            if !matches!(wanted, Wanted::Read) {
                 self.close_stream();
             }
-            event = match effect {
-                Effect::Report { report } => return Ok(report),
-                Effect::Request(request) => self.request(request).await?,
-                Effect::Read => self.read().await?,
-                Effect::Wait { ms, note } => self.wait(ms, note).await?,
+            event = match wanted {
+                Wanted::Report(said) => return Ok(said),
+                Wanted::Request(request) => self.request(request).await?,
+                Wanted::Read => self.read().await?,
+                Wanted::Wait { ms, note } => self.wait(ms, note).await?,
             };
         }
     }
@@ -91,14 +90,14 @@ impl<'a, S: Steps> Session<'a, S> {
         (self.records, self.reached)
     }
 
-    async fn step(&mut self, event: &Event) -> Result<Effect, SessionEnd> {
+    async fn step(&mut self, event: &Event) -> Result<Wanted, SessionEnd> {
         let begun = std::time::Instant::now();
-        let effect = self.steps.step(event).await;
+        let wanted = self.steps.step(event).await;
         let took = begun.elapsed();
         if took > SLOW_STEP {
             tracing::warn!(ms = millis(took), "a plugin's step took long: it should only compute");
         }
-        effect.map_err(end_of)
+        wanted.map_err(end_of)
     }
 
     async fn request(&mut self, request: Request) -> Result<Event, SessionEnd> {

@@ -23,12 +23,12 @@ use crate::probe::{
 
 /// A session that wants these effects, one after the other, whatever it is told. The last one again and again.
 struct Script {
-    effects: Vec<Result<Effect, StepError>>,
+    effects: Vec<Result<Wanted, StepError>>,
     seen: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Steps for Script {
-    async fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
+    async fn step(&mut self, event: &Event) -> Result<Wanted, StepError> {
         let mut seen = self.seen.lock().unwrap();
         let next = self.effects[seen.len().min(self.effects.len() - 1)].clone();
         seen.push(event.clone());
@@ -36,8 +36,8 @@ impl Steps for Script {
     }
 }
 
-fn effect(value: Value) -> Result<Effect, StepError> {
-    Ok(serde_json::from_value(value).unwrap())
+fn effect(value: Value) -> Result<Wanted, StepError> {
+    Wanted::read(value.to_string().as_bytes(), false).map_err(StepError::Protocol)
 }
 
 fn get(path: &str) -> Value {
@@ -81,7 +81,7 @@ impl Stage {
         self.play_steps(effects.into_iter().map(effect).collect(), self.plan()).await
     }
 
-    async fn play_steps(&self, effects: Vec<Result<Effect, StepError>>, plan: Plan) -> (Run, Vec<Event>) {
+    async fn play_steps(&self, effects: Vec<Result<Wanted, StepError>>, plan: Plan) -> (Run, Vec<Event>) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let script = Script { effects, seen: seen.clone() };
         let run = timeout(2 * PATIENCE, self.client.run(Ok(script), plan)).await.expect("a session ends");
@@ -350,7 +350,8 @@ async fn a_repair_gives_its_result() {
     let done = json!({"effect": "report", "report": {"result": "done", "expect": [{"process": "1", "gone": true}]}});
     let post = json!({"effect": "request", "method": "POST", "path": "/api/generate", "timeout_ms": 9_000,
         "body": "{}", "of": "liveness", "note": "unload tiny"});
-    let (run, _) = stage.play([post, done]).await;
+    let done = Wanted::read(done.to_string().as_bytes(), true).map_err(StepError::Protocol);
+    let (run, _) = stage.play_steps(vec![effect(post), done], stage.plan()).await;
     let (end, report, requests, reached) = run.into_repair();
     assert_eq!(end, SessionEnd::Report);
     assert_eq!(report.map(|report| report.result), Some(Some(RepairResult::Done)));
