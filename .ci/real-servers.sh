@@ -1,6 +1,6 @@
 #!/bin/bash
 # Install the real servers and models that the tests use, under ${AI_MONITOR_REAL_SERVERS:-$HOME/.cache/ai-monitor-real-servers}.
-# Cold it takes some minutes (Go builds Ollama); quick when all is there. Progress on stderr; at the end, on stdout,
+# Cold it takes some minutes (Go builds Ollama, pip compiles llama-cpp-python); quick when all is there. Progress on stderr; at the end, on stdout,
 # AI_MONITOR_REAL_SERVERS=DIR and what DIR holds. One run at a time, a second one waits.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -46,15 +46,17 @@ rm -rf "$D"/.work.* "$D"/.unpacked.*   # of a run that was killed
 
 "$here/get_llama_server.sh" "$D" 9>&-
 "$here/get_ollama.sh" "$D" 9>&-
+"$here/get_llama_cpp_python.sh" "$D" 9>&-
 
 W=$(mktemp -d "$D/.work.XXXXXX"); trap 'rm -rf "$W"' EXIT
 
 # The models, made again when the script that makes them, or this list, has changed.
 models='tiny.gguf
 tiny-b.gguf --seed 2 --name tiny-b
+embed.gguf --pooling --name embed
 slow.gguf --layers 10 --embd 1024 --ctx 4096 --name slow'
 made_by=$( { echo "$models"; cat "$here/make_tiny_gguf.py"; } | sha256sum | cut -d' ' -f1)
-complete() { local f; for f in tiny tiny-b slow broken; do [ -s "$D/models/$f.gguf" ] || return 1; done; }
+complete() { local f; for f in tiny tiny-b embed slow broken; do [ -s "$D/models/$f.gguf" ] || return 1; done; }
 if ! complete || [ "$(cat "$D/models/.made-by" 2>/dev/null)" != "$made_by" ]; then
   say "making the models"
   python3 -c 'import ensurepip, venv' 2>/dev/null || "$here/apt-install.sh" python3 python3-venv
@@ -74,6 +76,7 @@ fi
 # The store: a folder that a test links or copies and gives to `ollama serve` as OLLAMA_MODELS.
 list='tiny tiny.gguf 512
 tinyb tiny-b.gguf 512
+embed embed.gguf 512
 slow slow.gguf 4096'
 store=$D/ollama-models
 stored_by=$( { echo "$list $made_by"; cat "${BASH_SOURCE[0]}"; OLLAMA_HOST=127.0.0.1:9 "$D/bin/ollama" --version 2>&1 || true; } | sha256sum | cut -d' ' -f1)
@@ -108,6 +111,7 @@ cat <<END
 AI_MONITOR_REAL_SERVERS=$D
 bin/llama-server
 bin/ollama
+llama-cpp-python/bin/python -m llama_cpp.server
 $(cd "$D" && ls models/*.gguf)
 ollama-models/
 END

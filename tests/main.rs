@@ -25,6 +25,7 @@ mod launcher;
 mod left_alone;
 mod model_repairs;
 mod plugins;
+mod plugins_real;
 mod reports;
 mod simulators;
 mod survival;

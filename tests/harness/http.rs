@@ -62,9 +62,10 @@ impl Open {
         let end = Instant::now() + within;
         let mut stream = TcpStream::connect_timeout(&address, within)?;
         stream.set_write_timeout(Some(within))?;
+        let kind = if body.is_some() { "Content-Type: application/json\r\n" } else { "" };
         let body = body.map(Value::to_string).unwrap_or_default();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{kind}Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(format!("{head}{body}").as_bytes())?;

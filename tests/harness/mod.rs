@@ -6,6 +6,7 @@ pub mod bystanders;
 pub mod canned;
 pub mod http;
 pub mod isolation;
+pub mod looker;
 pub mod misbehaving;
 pub mod monitor;
 pub mod plugins;

@@ -18,6 +18,10 @@ pub struct LlamaCppPython;
 impl Backend for LlamaCppPython {
     fn answer(&self, world: &Arc<World>, request: &Request) -> Reply {
         let reply = match request.route() {
+            ("GET", "/openapi.json") => {
+                let info = json!({"title": "🦙 llama.cpp Python API", "version": "0.3.36"});
+                Reply::json(200, &json!({"openapi": "3.1.0", "info": info, "paths": {}}))
+            }
             ("GET", "/v1/models") => {
                 let model = |(id, _): &(String, Load)| json!({"id": id, "object": "model", "owned_by": "me", "permissions": []});
                 let data: Vec<Value> = world.models().iter().map(model).collect();
@@ -29,7 +33,10 @@ impl Backend for LlamaCppPython {
         reply.with("server", "uvicorn")
     }
 
-    fn refusal(&self, _: &str) -> Option<Reply> {
+    fn refusal(&self, path: &str) -> Option<Reply> {
+        if path == "/openapi.json" {
+            return None;
+        }
         let error = json!({"message": "Invalid API key", "type": "invalid_request_error", "param": null, "code": null});
         Some(Reply::json(401, &json!({"detail": {"error": error}})).with("server", "uvicorn"))
     }

@@ -54,10 +54,7 @@ async fn from(io: &mut Io, start: &Start, ask: &InferenceAsk, front: Front) -> R
             Ok(list.ok_or_else(no_list).and_then(|list| listed(&list, ask)))
         }
         Front::Webui(info) => of_webui(io, start, ask, &info).await,
-        Front::LlamaCppPython(list) => Ok(match python::is_unfit(start, &list) {
-            Some(why) => Err(why),
-            None => listed(&list, ask),
-        }),
+        Front::LlamaCppPython => Ok(python::fit(start, ask.model.as_deref()).map(Question::named)),
         Front::Other(list) if models::state_by_user(start).is_some() => Ok(listed(&list, ask)),
         Front::Other(_) => {
             Ok(Err("whether naming a model loads it cannot be known; the setting `always_loaded` says so".into()))

@@ -75,7 +75,7 @@ enum Front {
     LlamaCpp(Option<List>),
     Vllm(Option<List>),
     Webui(WebuiInfo),
-    LlamaCppPython(List),
+    LlamaCppPython,
     Other(List),
 }
 
@@ -102,6 +102,10 @@ async fn front(io: &mut Io, start: &Start, timeout_ms: u64) -> Result<Front, Sto
             Ok(Front::Vllm(None))
         }
         Some(Flavour::Webui) => Ok(Front::Webui(webui::info(io, timeout_ms).await?)),
+        Some(Flavour::LlamaCppPython) => {
+            python::front(io, timeout_ms).await?;
+            Ok(Front::LlamaCppPython)
+        }
         known => {
             let request = Request::get("/v1/models", timeout_ms).of(Depth::Liveness).max_bytes(LIST_BYTES);
             let answer = io.request(request).await?;
@@ -119,7 +123,7 @@ async fn front(io: &mut Io, start: &Start, timeout_ms: u64) -> Result<Front, Sto
             Ok(match flavour {
                 Flavour::LlamaCpp => Front::LlamaCpp(Some(list)),
                 Flavour::Vllm => Front::Vllm(Some(list)),
-                Flavour::LlamaCppPython => Front::LlamaCppPython(list),
+                Flavour::LlamaCppPython => Front::LlamaCppPython,
                 Flavour::Webui | Flavour::Other => Front::Other(list),
             })
         }
@@ -158,7 +162,7 @@ async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
             io.report.models = list.and_then(|list| models::reported(&list, state));
         }
         Front::Webui(info) => webui::readiness(io, &info).await?,
-        Front::LlamaCppPython(list) => io.report.models = models::reported(&list, python::state(&list)),
+        Front::LlamaCppPython => io.report.models = python::models(start),
         Front::Other(list) => io.report.models = models::reported(&list, models::state_by_user(start)),
     }
     Ok(())
@@ -175,7 +179,7 @@ async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
         Front::Vllm(_) => vllm::progress(io, start).await,
         Front::Webui(info) => webui::progress(io, start, &info).await,
         // These tell nothing of their work.
-        Front::LlamaCppPython(_) | Front::Other(_) => Ok(()),
+        Front::LlamaCppPython | Front::Other(_) => Ok(()),
     }
 }
 

@@ -155,33 +155,51 @@ fn python(depth: Depth, args: &[&str]) -> Start {
     Start { processes: Some(serde_json::from_value(processes).unwrap()), ..start(depth, Some("llama-cpp-python")) }
 }
 
+/// No route that touches its models is asked: that would break off a user's answer.
 #[test]
-fn llama_cpp_python_has_one_model_and_serves_it() {
-    let models = || Scene::new().on("GET /v1/models", recorded!("python_models"));
+fn llama_cpp_python_is_known_by_its_description_and_its_command_line() {
+    let front = || Scene::new().on("GET /openapi.json", recorded!("python_docs"));
+    let alive = || json!({"version":"0.3.36","phase":"ready"});
+    let args = ["-m", "llama_cpp.server", "--model", "tiny.gguf", "--model_alias", "tiny-random"];
+    assert_eq!(report(front(), &python(Depth::Liveness, &args)), alive());
+    assert_eq!(report(front(), &python(Depth::Progress, &args)), alive());
     assert_eq!(
-        report(models(), &python(Depth::Readiness, &[])),
-        json!({"phase":"ready","models":[{"id":"tiny-random","state":"loaded"}]})
+        report(front(), &python(Depth::Readiness, &args))["models"],
+        json!([{"id":"tiny-random","state":"loaded"}])
     );
-    let patient = python(Depth::Inference, &["-m", "llama_cpp.server", "--interrupt_requests", "False"]);
-    let inference = |reply| report(models().on("POST /v1/chat/completions", reply), &patient)["inference"].take();
+    assert_eq!(report(front(), &python(Depth::Readiness, &args[..4]))["models"][0]["id"], "tiny.gguf");
+    // Several models, or none that can be seen: not known.
+    let several = ["-m", "llama_cpp.server", "--config_file", "models.json"];
+    assert_eq!(report(front(), &python(Depth::Readiness, &several)), alive());
+    assert_eq!(report(front(), &start(Depth::Readiness, Some("llama-cpp-python"))), alive());
+
+    let other = |reply| report(Scene::new().on("GET /openapi.json", reply), &python(Depth::Liveness, &args));
+    assert_eq!(other(recorded!("python_not_found"))["judged"][0]["outcome"], "foreign");
+    assert_eq!(other(Reply::status(200, r#"{"info":{"title":"FastAPI"}}"#))["judged"][0]["outcome"], "foreign");
+    // On a port where llama.cpp's server had been found, it is another program.
+    let scene = Scene::new().on("GET /health", recorded!("python_health"));
+    let judged = report(scene, &start(Depth::Liveness, Some("llama.cpp")));
+    assert_eq!(judged["judged"][0]["outcome"], "foreign");
+    // Before identification, by its one answer.
+    let scene = Scene::new().on("GET /v1/models", recorded!("python_models"));
+    assert_eq!(report(scene, &start(Depth::Inference, None))["inference"]["result"], "skipped");
+}
+
+#[test]
+fn llama_cpp_python_that_lets_its_answers_finish_is_asked() {
+    let args = ["-m", "llama_cpp.server", "--model", "tiny-random", "--interrupt_requests", "False"];
+    let patient = python(Depth::Inference, &args);
+    let front = || Scene::new().on("GET /openapi.json", recorded!("python_docs"));
+    let inference = |reply| report(front().on("POST /v1/chat/completions", reply), &patient)["inference"].take();
     let streamed = inference(recorded!("python_chat_1tok_stream"));
     assert_eq!((&streamed["result"], &streamed["text"]), (&json!("output"), &json!(" he")));
-    // Any name is served; an answer in one piece is an answer, too.
+    // An answer in one piece is an answer, too, and says which model it names.
     let whole = inference(recorded!("python_chat_wrong_model"));
     assert_eq!((&whole["result"], &whole["model"]), (&json!("output"), &json!("zz")));
     assert_eq!(inference(recorded!("python_chat_1tok"))["text"], "u");
     assert_eq!(inference(recorded!("python_chat_bad"))["result"], "failed");
     assert_eq!(inference(recorded!("python_chat_no_messages"))["result"], "output");
     assert_eq!(inference(recorded!("python_not_found"))["text"], "Not Found");
-    // On a port where llama.cpp's server had been found, it is another program.
-    let scene = Scene::new().on("GET /health", recorded!("python_health"));
-    let judged = report(scene, &start(Depth::Liveness, Some("llama.cpp")));
-    assert_eq!(judged["judged"][0]["outcome"], "foreign");
-
-    let several = r#"{"object":"list","data":[{"id":"a","owned_by":"me"},{"id":"b","owned_by":"me"}]}"#;
-    let several = || Scene::new().on("GET /v1/models", Reply::status(200, several));
-    assert_eq!(report(several(), &patient)["inference"]["result"], "skipped");
-    assert_eq!(report(several(), &python(Depth::Readiness, &[]))["models"], json!([{"id":"a"},{"id":"b"}]));
 }
 
 /// Measured with 0.3.36: by default a second request ends the stream of the first.
@@ -192,7 +210,7 @@ fn llama_cpp_python_is_not_asked_where_that_could_break_off_a_users_answer() {
         python(Depth::Inference, &["-m", "llama_cpp.server", "--interrupt_requests", "True"]),
         start(Depth::Inference, Some("llama-cpp-python")),
     ] {
-        let scene = Scene::new().on("GET /v1/models", recorded!("python_models"));
+        let scene = Scene::new().on("GET /openapi.json", recorded!("python_docs"));
         let inference = report(scene, &start)["inference"].take();
         assert_eq!(inference["result"], "skipped");
         assert!(inference["text"].as_str().unwrap().contains("--interrupt_requests false"), "{inference}");
