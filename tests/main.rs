@@ -28,6 +28,7 @@ mod plugins;
 mod plugins_real;
 mod reports;
 mod simulators;
+mod situations;
 mod survival;
 mod switches;
 mod v43_client;

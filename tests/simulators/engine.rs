@@ -165,15 +165,15 @@ pub fn run(stage: Stage) {
             match seen.doing() {
                 Doing::Nothing | Doing::Stalled => std::thread::park(),
                 doing => {
-                    // A twentieth of a processor: more than what counts as idle, and many fit on one machine.
-                    let end = Instant::now() + Duration::from_millis(1);
+                    // A tenth of a processor: more than what counts as idle, and many fit on one machine.
+                    let end = Instant::now() + Duration::from_millis(2);
                     while Instant::now() < end {
                         std::hint::spin_loop();
                     }
                     if doing == Doing::Generating {
                         seen.decoded.fetch_add(1, Ordering::SeqCst);
                     }
-                    std::thread::sleep(Duration::from_millis(19));
+                    std::thread::sleep(Duration::from_millis(18));
                 }
             }
         }

@@ -43,7 +43,7 @@ impl Simulator {
     pub fn plugin(&self) -> &'static str {
         match self.kind {
             Kind::LmStudio => "lm-studio",
-            Kind::LocalAi => "localai",
+            Kind::LocalAi | Kind::LocalAiWithLimits => "localai",
             Kind::Own => "custom",
             _ => "openai",
         }
@@ -100,7 +100,7 @@ impl Simulator {
 fn file_name(kind: Kind) -> &'static str {
     match kind {
         Kind::LmStudio => "llmster",
-        Kind::LocalAi => "local-ai",
+        Kind::LocalAi | Kind::LocalAiWithLimits => "local-ai",
         Kind::Vllm => "vllm",
         Kind::LlamaRouter => "llama-server",
         Kind::LlamaCppPython | Kind::TextGenerationWebui => "python3",

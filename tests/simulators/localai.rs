@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    chat,
+    Kind, chat,
     wire::{Backend, Reply, Request},
     world::{Load, World},
 };
@@ -35,6 +35,20 @@ impl Backend for LocalAi {
                 let data: Vec<Value> =
                     world.models().iter().map(|(id, _)| json!({"id": id, "object": "model"})).collect();
                 Reply::json(200, &json!({"object": "list", "data": data}))
+            }
+            ("GET", "/v1/models/capabilities") => {
+                let model = |(id, _): &(String, Load)| json!({"id": id, "object": "model", "capabilities": ["chat", "completion"]});
+                let data: Vec<Value> = world.models().iter().map(model).collect();
+                Reply::json(200, &json!({"object": "list", "data": data}))
+            }
+            ("GET", "/api/middleware/status") => {
+                let limited = |(id, _): &(String, Load)| {
+                    json!({"name": id, "max_concurrent": 1, "retry_after_seconds": 1,
+                        "in_flight": world.work_of(id).running})
+                };
+                let with_limits = world.kind == Kind::LocalAiWithLimits;
+                let models: Vec<Value> = world.models().iter().filter(|_| with_limits).map(limited).collect();
+                Reply::json(200, &json!({"pii": {"models": []}, "admission": {"models": models}}))
             }
             ("GET", "/system") => {
                 let loaded: Vec<Value> =

@@ -35,6 +35,8 @@ pub enum Kind {
     LmStudio,
     /// `local-ai`, with a gRPC backend per loaded model.
     LocalAi,
+    /// The same, with a limit on the requests of each model in its configuration: only then does it count them.
+    LocalAiWithLimits,
     /// `vllm serve`, with its engine core.
     Vllm,
     /// `llama-server` without a model of its own, with a child per loaded model.

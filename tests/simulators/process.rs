@@ -82,7 +82,7 @@ fn is_what_its_variable_says() {
 fn serve(options: Options) {
     let backend: Arc<dyn Backend> = match options.kind {
         Kind::LmStudio => Arc::new(lm_studio::LmStudio),
-        Kind::LocalAi => Arc::new(localai::LocalAi),
+        Kind::LocalAi | Kind::LocalAiWithLimits => Arc::new(localai::LocalAi),
         Kind::Vllm => Arc::new(vllm::Vllm),
         Kind::LlamaRouter => Arc::new(llama_router::Router),
         Kind::LlamaCppPython => Arc::new(python::LlamaCppPython),

@@ -206,7 +206,9 @@ fn looks(kind: Kind) -> Option<Looks> {
     let looks = Looks { file: "", title: None, arguments: &[], outlives: false, answers: false };
     Some(match kind {
         Kind::LmStudio => Looks { file: "node", arguments: &["llmworker.js"], outlives: true, ..looks },
-        Kind::LocalAi => Looks { file: "llama-cpp-fallback", arguments: &["--addr", "127.0.0.1:{port}"], ..looks },
+        Kind::LocalAi | Kind::LocalAiWithLimits => {
+            Looks { file: "llama-cpp-fallback", arguments: &["--addr", "127.0.0.1:{port}"], ..looks }
+        }
         Kind::Vllm => Looks { file: "python3", title: Some("VLLM::EngineCore"), outlives: true, ..looks },
         Kind::LlamaRouter | Kind::TextGenerationWebui => {
             let arguments = &["--host", "127.0.0.1", "--port", "{port}", "--alias", "{model}"];

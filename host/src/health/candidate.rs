@@ -62,6 +62,9 @@ impl Candidate {
     }
 }
 
+/// Little work does not show in a shorter time, by the steps in which the system counts it.
+const SHORTEST_FLAT: Duration = Duration::from_secs(1);
+
 type Rule = fn(&Health, &Look, &Movement) -> Option<Candidate>;
 
 /// In the order of the list of classes.
@@ -277,7 +280,7 @@ fn stalled(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     };
     let token_late = look.inference() == Some(InferenceResult::Timeout);
     let flat_for = health.flat_for(look.now);
-    let flat = flat_for > Duration::ZERO;
+    let flat = flat_for >= SHORTEST_FLAT;
     let in_flight = health.in_flight(look);
     let holds = stopped.is_some() || (flat && (progress_silent.is_some() || token_late || in_flight));
     // Asked for a token, and none could be asked for without harm: nothing is proven, and it is asked again in time.

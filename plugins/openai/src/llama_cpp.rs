@@ -71,8 +71,13 @@ pub async fn health(io: &mut Io, start: &Start, timeout_ms: u64) -> Result<(), S
         return Err(Stop::Enough);
     }
     let body: Value = answer::json(io, &answer).ok_or(Stop::Enough)?;
-    if body.get("status").and_then(Value::as_str) == Some("ok") {
-        return Ok(());
+    match body.get("status").map(Value::as_str) {
+        Some(Some("ok")) => return Ok(()),
+        Some(None) => {
+            io.judge(&answer, Outcome::Malformed, "`status` is no text");
+            return Err(Stop::Enough);
+        }
+        _ => {}
     }
     let text = answer::error_of(&body).unwrap_or_else(|| "JSON without `status` ok".into());
     io.judge(&answer, Outcome::Foreign, text);
