@@ -295,6 +295,15 @@ fn a_llama_server_on_localais_port_and_a_tie_that_is_left_to_the_user() {
         let output = monitor::command(&folder, &[]).arg("check").arg(folder.join("config.toml")).output();
         let said = String::from_utf8_lossy(&output.expect("the command runs").stdout).into_owned();
         assert!(said.contains("1 target."), "{said}");
+        // The first start says it, too, and watches only what is sure.
+        std::fs::remove_file(folder.join("config.toml")).expect("the configuration");
+        let monitor = Monitor::start_bare(bed);
+        wait_until(SOON, "the tie to be told", || {
+            let log = monitor.log();
+            if log.contains("could be ollama or openai") { Ok(()) } else { Err(log) }
+        });
+        let targets = monitor.snapshot()["targets"].as_array().map_or(0, Vec::len);
+        assert_eq!(targets, 1, "{}", monitor.snapshot());
     });
 }
 

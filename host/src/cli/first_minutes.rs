@@ -31,7 +31,7 @@ pub(super) async fn tell(running: &Running) {
     if snapshot.targets.is_empty() {
         print!("{}", nothing(&discovery, running));
     } else {
-        print!("{}", found(&snapshot, running));
+        print!("{}", found(&snapshot, &discovery, running));
     }
     tokio::spawn(running.monitor.clone().keep_discovering());
 }
@@ -70,11 +70,12 @@ fn configured(snapshot: &Snapshot, running: &Running) -> String {
     text
 }
 
-fn found(snapshot: &Snapshot, running: &Running) -> String {
+fn found(snapshot: &Snapshot, discovery: &Discovery, running: &Running) -> String {
     let mut text = String::from("No configuration file: watching what was found, observed only.\n");
     for target in &snapshot.targets {
         text.push_str(&describe(target));
     }
+    text.push_str(&ties(discovery));
     text.push_str("\nTo keep them, as a configuration to change: ai-monitor discover --save\n");
     text.push_str(&dashboard(running));
     text
@@ -108,6 +109,7 @@ fn nothing(discovery: &Discovery, running: &Running) -> String {
     for looked in &discovery.looked {
         let _ = writeln!(text, "  {:<21} {}", looked.address.to_string(), super::discover::seen_in_words(looked));
     }
+    text.push_str(&ties(discovery));
     let _ = writeln!(
         text,
         "It looks again every {} s; what starts there is watched at once, observed only.",
@@ -120,6 +122,18 @@ fn nothing(discovery: &Discovery, running: &Running) -> String {
     }
     text.push('\n');
     text.push_str(&dashboard(running));
+    text
+}
+
+/// What could be one of several backends is not watched until a person has chosen.
+fn ties(discovery: &Discovery) -> String {
+    let mut text = String::new();
+    for found in discovery.found.iter().filter(|found| found.identity.is_none()) {
+        let names: Vec<&str> = found.candidates.iter().map(|who| who.backend.as_str()).collect();
+        let url = found.url.as_str().trim_end_matches('/');
+        let _ =
+            writeln!(text, "\n  {url} could be {}: choose one (ai-monitor discover prints both)", names.join(" or "));
+    }
     text
 }
 

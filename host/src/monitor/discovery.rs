@@ -9,7 +9,7 @@ use url::Url;
 use super::{Monitor, core::Core, local_addresses};
 use crate::{
     config::model::{ProcessConfig, Target},
-    probe::discover::{Discovery, Found, discover},
+    probe::discover::{Discovery, Found, Seen, discover},
 };
 
 /// How often it looks again.
@@ -22,7 +22,8 @@ impl Monitor {
         let mut skip = self.known_addresses();
         skip.push(core.listen);
         let discovery = discover(&core.driver, &core.plugins.registry(), &skip).await;
-        let looked_at = discovery.looked.iter().map(|l| l.address.to_string()).collect();
+        let looked = discovery.looked.iter().filter(|l| !matches!(l.seen, Seen::Engine(_)));
+        let looked_at = looked.map(|l| l.address.to_string()).collect();
         core.board.own(|own| own.looked_at = looked_at);
         for found in &discovery.found {
             if let Some(target) = self.target_of(found) {
