@@ -4,10 +4,7 @@
 
 use std::{fs, path::PathBuf};
 
-use ai_monitor::{
-    health::observation::SessionEnd,
-    plugin::{Plugin, load_library},
-};
+use ai_monitor::{health::observation::SessionEnd, plugin::Plugin};
 use ai_monitor_plugin_api::{
     event::{Depth, Outcome},
     report::RepairResult,
@@ -16,7 +13,7 @@ use serde_json::json;
 
 use crate::harness::{
     canned::{Canned, answer},
-    plugins::{built_library, compile_c, kit, look, repair, report, root},
+    plugins::{built_library, compile_c, kit, loaded, look, repair, report, root},
 };
 
 const VERSION: &str = r#"{"name":"first","version":"3.1"}"#;
@@ -27,9 +24,9 @@ fn first_release() -> PathBuf {
     root().join("tests/first_release")
 }
 
-fn rust() -> Plugin {
-    let library = built_library("first_release_rust");
-    load_library(&library).unwrap_or_else(|e| panic!("the first release's plugin does not load any more: {e}"))
+/// The plugin in Rust, in this process and in a child.
+fn rust() -> [Plugin; 2] {
+    loaded(&built_library("first_release_rust"))
 }
 
 fn server(models: &str) -> Canned {
@@ -45,63 +42,68 @@ fn server(models: &str) -> Canned {
 
 #[test]
 fn the_rust_plugin_still_sees_at_every_depth() {
-    let plugin = rust();
-    let server = server(MODELS);
-    let seen = |depth| report(&look(&plugin, &server.url(), depth));
-    assert_eq!(seen(Depth::Liveness), json!({"version":"3.1"}));
-    assert_eq!(
-        seen(Depth::Readiness),
-        json!({"version":"3.1","phase":"ready",
+    for plugin in &rust() {
+        let server = server(MODELS);
+        let seen = |depth| report(&look(plugin, &server.url(), depth));
+        assert_eq!(seen(Depth::Liveness), json!({"version":"3.1"}));
+        assert_eq!(
+            seen(Depth::Readiness),
+            json!({"version":"3.1","phase":"ready",
             "models":[{"id":"tiny","state":"loaded","size_bytes":5211422},{"id":"big","state":"unloaded"}],
             "symptoms":[{"id":"device_error","text":"CUDA error"}]})
-    );
-    let engine = json!({"id":"first","running":1,"queued":2,"counters":[{"id":"tokens","kind":"decode","value":41}]});
-    assert_eq!(seen(Depth::Progress), json!({"version":"3.1","engines":[engine]}));
+        );
+        let engine =
+            json!({"id":"first","running":1,"queued":2,"counters":[{"id":"tokens","kind":"decode","value":41}]});
+        assert_eq!(seen(Depth::Progress), json!({"version":"3.1","engines":[engine]}));
 
-    let mut inference = seen(Depth::Inference)["inference"].take();
-    assert!(inference["first_token_ms"].take().is_u64());
-    assert_eq!(
-        inference,
-        json!({"model":"tiny","result":"output","text":" he he","tokens":{"content":2,"thinking":0,"total":2},
+        let mut inference = seen(Depth::Inference)["inference"].take();
+        assert!(inference["first_token_ms"].take().is_u64());
+        assert_eq!(
+            inference,
+            json!({"model":"tiny","result":"output","text":" he he","tokens":{"content":2,"thinking":0,"total":2},
             "first_token_ms":null})
-    );
-    server.asked();
-    assert_eq!(
-        report(&look(&plugin, &self::server(r#"{"models":[]}"#).url(), Depth::Inference))["inference"],
-        json!({"result":"skipped","text":"no such model is loaded"})
-    );
+        );
+        server.asked();
+        assert_eq!(
+            report(&look(plugin, &self::server(r#"{"models":[]}"#).url(), Depth::Inference))["inference"],
+            json!({"result":"skipped","text":"no such model is loaded"})
+        );
+    }
 }
 
 #[test]
 fn the_rust_plugin_still_judges_and_reports_what_it_has() {
-    let plugin = rust();
-    let nobody = look(&plugin, "http://127.0.0.1:1", Depth::Readiness);
-    assert_eq!((report(&nobody), nobody.requests[0].outcome), (json!({}), Outcome::Refused));
+    for plugin in &rust() {
+        let nobody = look(plugin, "http://127.0.0.1:1", Depth::Readiness);
+        assert_eq!((report(&nobody), nobody.requests[0].outcome), (json!({}), Outcome::Refused));
 
-    let foreign = Canned::start(&[("GET /version", answer(200, r#"{"version":"0.32.15"}"#))]);
-    let foreign = look(&plugin, &foreign.url(), Depth::Readiness);
-    assert_eq!((foreign.requests.len(), foreign.requests[0].outcome), (1, Outcome::Foreign));
+        let foreign = Canned::start(&[("GET /version", answer(200, r#"{"version":"0.32.15"}"#))]);
+        let foreign = look(plugin, &foreign.url(), Depth::Readiness);
+        assert_eq!((foreign.requests.len(), foreign.requests[0].outcome), (1, Outcome::Foreign));
 
-    let half = look(&plugin, &server(r#"{"models":[{"id":"ti"#).url(), Depth::Readiness);
-    assert_eq!(half.requests[1].outcome, Outcome::Malformed);
-    let mut half = report(&half);
-    assert_eq!(half["judged"][0]["request"].take(), 1);
-    half["judged"].take();
-    assert_eq!(half, json!({"version":"3.1","judged":null}));
+        let half = look(plugin, &server(r#"{"models":[{"id":"ti"#).url(), Depth::Readiness);
+        assert_eq!(half.requests[1].outcome, Outcome::Malformed);
+        let mut half = report(&half);
+        assert_eq!(half["judged"][0]["request"].take(), 1);
+        half["judged"].take();
+        assert_eq!(half, json!({"version":"3.1","judged":null}));
+    }
 }
 
 #[test]
 fn the_rust_plugin_still_repairs() {
-    let (plugin, server) = (rust(), server(MODELS));
-    let run = repair(&plugin, &server.url(), "unload", json!({"model":"tiny"}));
-    assert_eq!(run.end, SessionEnd::Report);
-    assert_eq!(
-        serde_json::to_value(run.report.expect("it ended well")).expect("JSON"),
-        json!({"result":"done","text":"unloaded","within_ms":5000,"expect":[{"model":"tiny","state":["unloaded"]}]})
-    );
-    assert_eq!(server.asked(), ["POST /unload"]);
-    let run = repair(&plugin, &Canned::start(&[]).url(), "unload", json!({"model":"tiny"}));
-    assert_eq!(run.report.expect("it ended well").result, Some(RepairResult::Already));
+    for plugin in &rust() {
+        let server = server(MODELS);
+        let run = repair(plugin, &server.url(), "unload", json!({"model":"tiny"}));
+        assert_eq!(run.end, SessionEnd::Report);
+        assert_eq!(
+            serde_json::to_value(run.report.expect("it ended well")).expect("JSON"),
+            json!({"result":"done","text":"unloaded","within_ms":5000,"expect":[{"model":"tiny","state":["unloaded"]}]})
+        );
+        assert_eq!(server.asked(), ["POST /unload"]);
+        let run = repair(plugin, &Canned::start(&[]).url(), "unload", json!({"model":"tiny"}));
+        assert_eq!(run.report.expect("it ended well").result, Some(RepairResult::Already));
+    }
 }
 
 #[test]
@@ -110,19 +112,19 @@ fn the_c_plugin_compiles_with_its_own_header_and_still_sees() {
     let library = folder.path().join("koboldcpp.so");
     let sources = first_release();
     compile_c(&sources.join("c/koboldcpp.c"), &sources.join("plugin-api/include"), &library);
-    let plugin =
-        load_library(&library).unwrap_or_else(|e| panic!("the first release's plugin does not load any more: {e}"));
     let server = Canned::start(&[
         ("GET /api/extra/version", answer(200, r#"{"result":"KoboldCpp","version":"1.76"}"#)),
         ("GET /api/v1/model", answer(200, r#"{"result":"koboldcpp/tiny"}"#)),
         ("GET /api/extra/perf", answer(200, r#"{"queue":0,"idle":1}"#)),
     ]);
-    let seen = |depth| report(&look(&plugin, &server.url(), depth));
-    assert_eq!(seen(Depth::Liveness), json!({"version":"1.76"}));
-    let model = json!({"id":"koboldcpp/tiny","state":"loaded"});
-    assert_eq!(seen(Depth::Readiness), json!({"version":"1.76","phase":"ready","models":[model]}));
-    let engine = json!({"id":"koboldcpp","running":0,"queued":0,"capacity":1});
-    assert_eq!(seen(Depth::Progress), json!({"version":"1.76","engines":[engine]}));
+    for plugin in &loaded(&library) {
+        let seen = |depth| report(&look(plugin, &server.url(), depth));
+        assert_eq!(seen(Depth::Liveness), json!({"version":"1.76"}));
+        let model = json!({"id":"koboldcpp/tiny","state":"loaded"});
+        assert_eq!(seen(Depth::Readiness), json!({"version":"1.76","phase":"ready","models":[model]}));
+        let engine = json!({"id":"koboldcpp","running":0,"queued":0,"capacity":1});
+        assert_eq!(seen(Depth::Progress), json!({"version":"1.76","engines":[engine]}));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use ai_monitor_plugin_api::{
     effect::Effect,
     event::Event,
     manifest::Manifest,
+    recording::{Recording, Said},
     report::{RepairReport, Report},
 };
 use boon::{Compiler, SchemaIndex, Schemas};
@@ -186,6 +187,37 @@ fn a_value_of_a_later_minor_is_read_as_absent() {
         json!([{"model":"m","state":["unloaded"]}]),
         "of a list of states those that are known stay"
     );
+}
+
+#[test]
+fn every_recorded_session_is_taken() {
+    let [event, effect, report, repair] = ["event", "effect", "report", "repair-report"].map(Golden::new);
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let mut seen = 0;
+    for plugin in fs::read_dir(plugins).unwrap() {
+        let Ok(sessions) = fs::read_dir(plugin.unwrap().path().join("tests/sessions")) else { continue };
+        for file in sessions {
+            let path = file.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let recording = Recording::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let mut is_repair = false;
+            for step in &recording.steps {
+                let value: Value = serde_json::from_str(&step.event).unwrap();
+                is_repair |= value["session"] == "repair";
+                event.assert_takes::<Event>(&value);
+                let Said::Effect(said) = &step.said else { continue };
+                let said: Value = serde_json::from_str(said).unwrap();
+                effect.assert_takes::<Effect>(&said);
+                match &said["report"] {
+                    Value::Null => {}
+                    told if is_repair => repair.assert_takes::<RepairReport>(told),
+                    told => report.assert_takes::<Report>(told),
+                }
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no recorded sessions were found");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use ai_monitor::{
     health::observation::{Observation, SessionEnd},
-    plugin::Plugin,
+    plugin::{Isolation, Plugin, load_library},
     probe::{
         http::Driver,
         session::{ProbeAsk, RepairAsk, RepairRun},
@@ -23,6 +23,8 @@ use ai_monitor_plugin_api::{
 };
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+
+use super::bed::MONITOR;
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -57,6 +59,15 @@ pub fn compile_c(source: &Path, include: &Path, library: &Path) {
         .output()
         .unwrap_or_else(|e| panic!("the C compiler `cc` is not there; the README asks for one: {e}"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A library's plugin, loaded in both ways: into this process, and into a child of its own as drop-ins are.
+pub fn loaded(library: &Path) -> [Plugin; 2] {
+    let not_loaded = |e| panic!("{}: {e}", library.display());
+    let isolation = Isolation::with_program(MONITOR);
+    let in_child = shared().0.block_on(Plugin::isolated(library, &isolation)).unwrap_or_else(not_loaded);
+    assert!(!in_child.is_in_process());
+    [load_library(library).unwrap_or_else(not_loaded), in_child]
 }
 
 /// The conformance kit over a library and the manifest beside it.
