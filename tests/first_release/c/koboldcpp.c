@@ -24,7 +24,7 @@
 
 #include "ai_monitor_plugin.h"
 
-/* koboldcpp.json: the host compares what they say. */
+/* koboldcpp.json, byte for byte: the host compares them. */
 static const char MANIFEST[] =
     "{\n"
     "  \"contract\": \"1.0\",\n"
