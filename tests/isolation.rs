@@ -172,6 +172,46 @@ fn children_of(host: u32) -> Vec<Child> {
 }
 
 #[test]
+fn children_are_used_again_and_no_more_are_kept_than_needed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = misbehaving::named("good").build(folder.path());
+    let runtime = Runtime::new().expect("a runtime");
+    let (plugin, target) = runtime.block_on(async {
+        let plugin = Plugin::isolated(&library, &isolation()).await.expect("it is loaded");
+        (Arc::new(plugin), Arc::new(server().await))
+    });
+    // Other tests of this process have children, too.
+    let children = || {
+        let mut pids: Vec<u32> = children_of(std::process::id()).iter().map(|child| child.pid).collect();
+        pids.retain(|pid| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split('\0').any(|argument| Path::new(argument) == library)
+        });
+        pids
+    };
+    runtime.block_on(async {
+        let looks = (0..12).map(|_| {
+            let (plugin, target) = (plugin.clone(), target.clone());
+            tokio::spawn(async move { look(&plugin, &target).await.end })
+        });
+        for look in looks.collect::<Vec<_>>() {
+            assert_eq!(look.await.expect("no panic"), SessionEnd::Report);
+        }
+    });
+    let kept = wait_until(PATIENCE, "a few idle children", || {
+        let children = children();
+        if (1..=4).contains(&children.len()) { Ok(children) } else { Err(format!("{children:?}")) }
+    });
+    for _ in 0..10 {
+        assert_eq!(runtime.block_on(look(&plugin, &target)).end, SessionEnd::Report);
+    }
+    let now = children();
+    assert!(now.iter().any(|pid| kept.contains(pid)), "{now:?}, of {kept:?}");
+    drop(plugin);
+    wait_until(PATIENCE, "the end of all", || is(children().is_empty(), children()));
+}
+
+#[test]
 fn load_errors_come_back_from_the_child_with_their_kind() {
     let folder = tempfile::tempdir().expect("a folder");
     let of = |name: &str, source: &str| {

@@ -15,7 +15,7 @@ pub(in crate::plugin) struct LastWords {
 
 impl LastWords {
     /// The whole frame.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only there a child hears of its death"))]
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only there a child hears of its death"))]
     pub(in crate::plugin) fn frame(self) -> [u8; 5 + LENGTH] {
         let mut frame = [0; 5 + LENGTH];
         frame[0] = LENGTH as u8;

@@ -23,7 +23,7 @@ use std::{
 };
 
 pub use inside::as_plugin_child;
-#[cfg_attr(not(target_os = "linux"), expect(unused_imports, reason = "only there a child hears of its death"))]
+#[cfg_attr(not(target_os = "linux"), allow(unused_imports, reason = "only there a child hears of its death"))]
 pub(super) use last_words::LastWords;
 pub(super) use pool::{Pool, Seat};
 
