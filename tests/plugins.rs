@@ -13,6 +13,7 @@ use crate::{
         Bed, Monitor,
         canned::{Canned, answer},
         isolated,
+        misbehaving::{self, ComesTo, Way},
         small_plugin::Small,
     },
     test_name,
@@ -299,4 +300,86 @@ fn compile_nothing(bed: &Bed, library: &Path) {
     let compiled = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&new).arg(&source).status();
     assert!(compiled.expect("a C compiler").success());
     fs::rename(&new, library).expect("put in place");
+}
+
+/// Targets that are well, beside the misbehaving ones.
+const HEALTHY: usize = 50;
+/// Each is looked at every second. Late by more than this is no machine that is busy with forty plugins more, of which
+/// some spin, but somebody who holds the others up: a session alone may last ten seconds.
+const LATE: Duration = Duration::from_secs(9);
+
+#[test]
+fn a_folder_of_misbehaving_plugins_harms_nobody_else() {
+    isolated(test_name!(a_folder_of_misbehaving_plugins_harms_nobody_else), |isolation| {
+        let bed = Bed::new(isolation);
+        let plugins = bed.folder("monitor").join("data/plugins");
+        fs::create_dir_all(&plugins).expect("the plugin folder");
+        let ways: Vec<Way> = misbehaving::build_all(&plugins).into_iter().map(|(way, _)| way).collect();
+        let servers: Vec<Canned> = ways.iter().map(|_| Canned::start(&[("GET /version", answer(200, "{}"))])).collect();
+        let version = answer(200, r#"{"version":"0.32.15"}"#);
+        let healthy: Vec<Canned> =
+            (0..HEALTHY).map(|_| Canned::start(&[("GET /api/version", version.clone())])).collect();
+        let mut config = String::new();
+        for (index, server) in healthy.iter().enumerate() {
+            config.push_str(&target(&format!("well-{index}"), "ollama", &server.url()).replace("200ms", "1s"));
+        }
+        for (way, server) in ways.iter().zip(&servers) {
+            config.push_str(&target(&way.id(), &way.id(), &server.url()));
+        }
+        let mut monitor = Monitor::start(&bed, &config);
+
+        for way in &ways {
+            let id = way.id();
+            match way.comes_to {
+                ComesTo::Good => wait_plugin(&monitor, &id, "ready", ""),
+                ComesTo::NotLoaded(words) => wait_plugin(&monitor, &id, "failed", words),
+                ComesTo::PluginError(words)
+                | ComesTo::ProtocolError(words)
+                | ComesTo::Crashed(words)
+                | ComesTo::Overrun(words) => wait_plugin(&monitor, &id, "quarantined", words),
+            }
+        }
+        let (_, status) = monitor.run(&["status"]);
+        for way in &ways {
+            let name = way.id();
+            let good = way.comes_to == ComesTo::Good;
+            let view = monitor.wait_state(&name, if good { "online" } else { "unknown" }, SOON);
+            assert_eq!(good, !status.contains(&format!("! plugin {name} ")), "{view}\n{status}");
+            monitor.assert_no_incident(&name);
+        }
+        for index in 0..HEALTHY {
+            assert_eq!(monitor.target(&format!("well-{index}"))["state"], "online");
+        }
+        monitor.terminate();
+        let (worst, target, looks) = longest_gap(&monitor.folder.join("data/journal.db"));
+        assert!(looks >= 2 * HEALTHY, "{looks} looks at those that are well");
+        assert!(worst <= Duration::from_secs(1) + LATE, "{target} was not looked at for {worst:?}");
+    });
+}
+
+/// Waits until the plugin is in this state, with these words in the reason.
+fn wait_plugin(monitor: &Monitor, id: &str, state: &str, words: &str) {
+    monitor.wait_for(2 * SOON, &format!("{id} to be {state}: {words}"), |monitor| {
+        let plugin = plugin(monitor, id);
+        let why = plugin["why"].as_str().unwrap_or_default();
+        // Where the machine is so busy that a session's time is over before its requests are.
+        let in_time = !(words.contains("more than 64 requests") && why.contains("answers of deadline"));
+        if plugin["state"] == state && (why.contains(words) || !in_time) {
+            Ok(())
+        } else {
+            Err(format!("{} {why}", plugin["state"]))
+        }
+    });
+}
+
+/// The longest time between two looks at a target that is well, by the journal; the target; and how many looks there are.
+fn longest_gap(journal: &Path) -> (Duration, String, usize) {
+    let connection = rusqlite::Connection::open(journal).expect("the journal");
+    let query = "SELECT target, at FROM sample WHERE depth = 0 AND target LIKE 'well-%' ORDER BY target, at";
+    let mut statement = connection.prepare(query).expect("a question");
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)));
+    let rows: Vec<(String, i64)> = rows.expect("the samples").collect::<Result<_, _>>().expect("rows");
+    let gaps = rows.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+    let worst = gaps.map(|pair| (pair[1].1 - pair[0].1, pair[1].0.clone())).max().unwrap_or_default();
+    (Duration::from_nanos(worst.0.try_into().unwrap_or(0)), worst.1, rows.len())
 }

@@ -5,6 +5,7 @@ import { ask } from "./dialog.js";
 import { h } from "./dom.js";
 import { byTrouble, isDown } from "./states.js";
 import { store, tell } from "./store.js";
+import { grants } from "./view_plugins.js";
 import { list, plural } from "./words.js";
 
 /** @typedef {import("./types.js").Target} Target */
@@ -100,6 +101,43 @@ export const actions = {
     if (confirmed) await once("monitoring", async () => void (await post("/start")));
   },
 
+  "plugin-release": async (button) => {
+    const plugin = pluginOf(button);
+    if (!plugin) return;
+    const confirmed = await ask({
+      title: `Release ${plugin.id}?`,
+      body: [h("p", null, `${plugin.why}.`), h("p", { class: "quiet" }, "It is tried again. It runs in a process of its own; three more failures in a row, and it is quarantined again.")],
+      button: `Release ${plugin.id}`,
+    });
+    if (confirmed) await managePlugin(plugin, "release");
+  },
+
+  "plugin-consent": async (button) => {
+    const plugin = pluginOf(button);
+    const asked = plugin?.asks_for;
+    if (!plugin || !asked) return;
+    const confirmed = await ask({
+      title: `Let ${plugin.id} ${plugin.next_version ?? plugin.version} ask for more?`,
+      body: [h("p", null, "Beyond what you granted, it wants to ask its targets:"), grants(asked)],
+      button: "Grant that",
+    });
+    // What was shown is what is granted: should the file be another by now, the answer says so.
+    if (confirmed) await managePlugin(plugin, "consent", { asks_for: asked });
+  },
+
+  "plugin-disable": async (button) => {
+    const plugin = pluginOf(button);
+    if (!plugin) return;
+    const used = plugin.targets.length > 0 ? `${list(plugin.targets)} will be looked at with the bundled plugin of this id, or be Unknown where there is none.` : "No target uses it.";
+    const confirmed = await ask({ title: `Disable ${plugin.id}?`, body: [h("p", null, used)], button: `Disable ${plugin.id}` });
+    if (confirmed) await managePlugin(plugin, "disable");
+  },
+
+  "plugin-enable": async (button) => {
+    const plugin = pluginOf(button);
+    if (plugin) await managePlugin(plugin, "enable");
+  },
+
   debug: () => once("debug", async () => void (await post("/debug", { enabled: !store.snapshot?.debug_mode }))),
 
   copy: async (button) => {
@@ -124,6 +162,16 @@ export const actions = {
     changed();
   },
 };
+
+/** Of two with one id the one of the folder: the other cannot be changed. @param {HTMLElement} button */
+const pluginOf = (button) => store.snapshot?.plugins.plugins.findLast((plugin) => plugin.id === button.dataset.plugin);
+
+/** @param {import("./types.js").Plugin} plugin @param {string} what @param {object} [body] */
+const managePlugin = (plugin, what, body) =>
+  once(`plugin ${plugin.id}`, async () => {
+    const answer = await post(`/plugins/${encodeURIComponent(plugin.id)}/${what}`, body);
+    tell("good", answer.message);
+  });
 
 /** @param {HTMLElement} button @param {"enable"|"disable"} word */
 async function switchTarget(button, word) {

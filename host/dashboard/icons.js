@@ -51,6 +51,7 @@ const ICONS = {
   home: [line("M1.5 8L8 2l6.5 6M3.5 6.5v7.5h9V6.5")],
   pulse: [line("M1 8.5h3.2L6 4l3.5 8.5L11.3 8.5H15")],
   lines: [line("M3 1.5h10v13H3zM5.5 5h5M5.5 8h5M5.5 11h3")],
+  plug: [line("M5.5 1.5v3M10.5 1.5v3M3.5 4.5h9v2.7a4.5 4.5 0 0 1-9 0zM8 11.7v2.8")],
   look: [["circle", { cx: 8, cy: 8, r: 2, ...LINE }], line("M1 8s2.5-4.5 7-4.5S15 8 15 8s-2.5 4.5-7 4.5S1 8 1 8z")],
   sign: [line("M8 1v14M8 3h4.5l2 1.7-2 1.8H8M8 7.5H3.5l-2 1.7 2 1.8H8")],
   barred: [RING, line("M3.5 12.5l9-9")],

@@ -8,6 +8,7 @@ import { store } from "./store.js";
 const VIEWS = [
   { name: "overview", href: "/ai-monitor", icon: "home", word: "Overview" },
   { name: "incidents", href: "/ai-monitor/incidents", icon: "pulse", word: "Incidents" },
+  { name: "plugins", href: "/ai-monitor/plugins", icon: "plug", word: "Plugins" },
   { name: "logs", href: "/ai-monitor/logs", icon: "lines", word: "Logs" },
 ];
 

@@ -54,6 +54,36 @@
  * @property {boolean} dry_run
  */
 
+/** What may be asked, by session. @typedef {Record<string, {routes: string[], needs?: string[]}>} Grants */
+
+/** @typedef {{code: string, text: string, remedy: string}} Problem */
+
+/**
+ * @typedef {object} Plugin
+ * @property {string} id
+ * @property {string} label
+ * @property {string} version
+ * @property {string} contract
+ * @property {number} abi
+ * @property {"bundled"|"folder"} origin
+ * @property {string|null} library
+ * @property {boolean} replaces_bundled
+ * @property {string} state
+ * @property {string} why
+ * @property {Problem|null} problem
+ * @property {string|null} next_version
+ * @property {Grants} granted
+ * @property {Grants|null} asks_for
+ * @property {number} failures
+ * @property {{at: string, session: string, reason: string}|null} last_failure
+ * @property {string|null} retry_at
+ * @property {string[]} targets
+ */
+
+/** @typedef {{file: string, problem: Problem}} PluginFile */
+
+/** @typedef {{safe_mode: boolean, folder: string, plugins: Plugin[], files: PluginFile[]}} Plugins */
+
 /**
  * @typedef {object} Snapshot
  * @property {string} at
@@ -65,6 +95,7 @@
  * @property {string} config_path
  * @property {string[]} looked_at
  * @property {string[]} troubles
+ * @property {Plugins} plugins
  * @property {boolean} monitoring_active
  * @property {boolean} debug_mode
  * @property {number} check_interval

@@ -4,6 +4,7 @@ import { incident } from "./view_incident.js";
 import { incidents } from "./view_incidents.js";
 import { logs } from "./view_logs.js";
 import { overview } from "./view_overview.js";
+import { plugins } from "./view_plugins.js";
 import { target } from "./view_target.js";
 
 /**
@@ -20,6 +21,7 @@ const VIEWS = [
   [/^\/ai-monitor\/incidents$/, incidents],
   [/^\/ai-monitor\/incidents\/[^/]+$/, incident],
   [/^\/ai-monitor\/logs$/, logs],
+  [/^\/ai-monitor\/plugins$/, plugins],
 ];
 
 /** @param {Location} at @returns {View} */

@@ -53,6 +53,7 @@ assets! {
     "view_incidents.js" => JS,
     "view_logs.js" => JS,
     "view_overview.js" => JS,
+    "view_plugins.js" => JS,
     "view_target.js" => JS,
     "views.js" => JS,
     "words.js" => JS,
@@ -74,6 +75,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         "/ai-monitor/incidents",
         "/ai-monitor/incidents/{id}",
         "/ai-monitor/logs",
+        "/ai-monitor/plugins",
     ] {
         router = router.route(view, get(page));
     }

@@ -64,6 +64,8 @@ pub struct Core {
     /// Acts at a time on this machine.
     pub turns: Arc<Semaphore>,
     pub looks: Arc<Semaphore>,
+    /// The same for looks through plugins of the folder: those that hang must keep nobody else from a look.
+    pub drop_in_looks: Arc<Semaphore>,
     /// Of the machine's boot: processes and open incidents of another one are gone.
     pub boot: String,
     pub data_dir: PathBuf,

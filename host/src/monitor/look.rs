@@ -73,7 +73,8 @@ impl TargetTask {
             Ok(plugin) => plugin,
             Err(lacking) => return self.without_plugin(lacking),
         };
-        let _turn = self.core.looks.clone().acquire_owned().await.ok();
+        let looks = if plugin.is_in_process() { &self.core.looks } else { &self.core.drop_in_looks };
+        let _turn = looks.clone().acquire_owned().await.ok();
         let seen = self.watch.refresh(wish.port || self.trouble);
         self.remember_processes(&seen.new);
         let own_requests = self.client.open_requests();

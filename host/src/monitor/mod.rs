@@ -118,6 +118,7 @@ impl Monitor {
             control: tokio::sync::watch::Sender::new(control),
             turns: Arc::new(tokio::sync::Semaphore::new(config.at_once.max(1))),
             looks: Core::looks_at_once(),
+            drop_in_looks: Core::looks_at_once(),
             boot: crate::process::boot_id(),
             data_dir,
             config_path,

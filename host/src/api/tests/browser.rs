@@ -13,8 +13,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::fake::{FakeMonitor, STUBBORN, Server, snapshot, target, usual};
-use crate::{health::state::State, monitor::view::TargetView};
+use super::fake::{FakeMonitor, STUBBORN, Server, plugins, snapshot, target, usual};
+use crate::{
+    health::state::State,
+    monitor::{handle::Manage, view::TargetView},
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOSTILE: &str = "<img src=x onerror=document.title='owned'>";
@@ -177,15 +180,51 @@ async fn the_page_follows_the_monitor_and_says_when_it_cannot() {
 }
 
 #[tokio::test]
+async fn plugins_are_shown_trouble_first_and_looked_after_with_a_question() {
+    let Some(browser) = Browser::open().await else { return };
+    let mut shown = snapshot(vec![target("acme", State::Unknown), target("ollama", State::Online)]);
+    shown.plugins = plugins();
+    shown.plugins.plugins[1].why = HOSTILE.into();
+    shown.plugins.files[0].problem.text = HOSTILE.into();
+    let server = Server::of(FakeMonitor::new(shown)).await;
+    browser.go(&format!("{}/ai-monitor/plugins", server.base())).await;
+    let headline = "3 plugins: 1 quarantined, 1 could not be loaded, 1 waits for consent";
+    browser.until(&format!("{HEADLINE} === {headline:?}")).await;
+    let rows = browser.eval("[...document.querySelectorAll('.plugins tbody b')].map(b => b.textContent).join()").await;
+    assert!(rows.as_str().unwrap().starts_with("libold.so,acme-probe"), "{rows}");
+    assert_eq!(browser.eval("document.querySelectorAll('img').length").await, 0);
+
+    browser.click("[data-act='plugin-release']").await;
+    browser.click("dialog button[value='cancel']").await;
+    browser.until("!document.querySelector('dialog')").await;
+    assert!(server.monitor.managed.lock().unwrap().is_empty(), "a question that is not answered does nothing");
+    browser.click("[data-act='plugin-release']").await;
+    browser.click("dialog button[value='yes']").await;
+    browser.until("!document.querySelector('[data-act=plugin-release]')").await;
+
+    browser.click("[data-act='plugin-consent']").await;
+    browser.until("document.querySelector('dialog').textContent.includes('POST /x')").await;
+    browser.click("dialog button[value='yes']").await;
+    browser.until("!document.querySelector('[data-act=plugin-consent]')").await;
+    let managed = server.monitor.managed.lock().unwrap().clone();
+    let seen = plugins().plugins[1].asks_for.clone();
+    let wanted = [("acme-probe".to_owned(), Manage::Release), ("mine".to_owned(), Manage::Consent { seen })];
+    assert_eq!(managed, wanted);
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn no_view_is_wider_than_the_screen() {
     let Some(browser) = Browser::open().await else { return };
     let mut shown = usual();
     shown.targets[1].why = "x".repeat(300);
-    let configured = Server::of(FakeMonitor::new(shown)).await;
     let mut first = snapshot(vec![TargetView { found: true, ..target("ollama", State::Online) }]);
     first.config_file = None;
     let first = Server::of(FakeMonitor::new(first)).await;
-    let paths = ["/", "/ai-monitor/targets/coder", "/ai-monitor/incidents", "/ai-monitor/logs"];
+    shown.plugins = plugins();
+    shown.plugins.plugins[0].why = "x".repeat(300);
+    let paths = ["/", "/ai-monitor/targets/coder", "/ai-monitor/incidents", "/ai-monitor/logs", "/ai-monitor/plugins"];
+    let configured = Server::of(FakeMonitor::new(shown)).await;
     let pages = paths.map(|path| format!("{}{path}", configured.base()));
     for page in pages.iter().chain([&first.base()]) {
         for width in [360, 800, 1440] {

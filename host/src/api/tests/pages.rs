@@ -13,6 +13,7 @@ async fn each_view_has_an_address_that_gives_the_page() {
         "/ai-monitor/incidents",
         "/ai-monitor/incidents/17",
         "/ai-monitor/logs",
+        "/ai-monitor/plugins",
     ] {
         let reply = call(&server, "GET", path, "").await;
         assert_eq!(reply.status, 200, "{path}");
