@@ -129,7 +129,7 @@ fn a_routers_child_is_not_offered(bed: &Bed, backend: &Backend) {
     let child = process.children().into_iter().next().expect("the router's child");
 
     let all = in_json(&bed.folder("monitor"));
-    assert!(who(&all).contains(&row(address, "openai/llama.cpp", "certain")), "{all:#}");
+    assert!(who(&all).contains(&row(address, "openai/llama.cpp-router", "certain")), "{all:#}");
     let offered = all["found"].as_array().into_iter().flatten().any(|f| f["process"]["pid"] == json!(child.pid));
     assert!(!offered, "its child is offered: {all:#}");
     let engine = all["looked"].as_array().into_iter().flatten().find(|l| l["process"]["pid"] == json!(child.pid));
