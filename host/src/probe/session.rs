@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ai_monitor_plugin_api::{
     event::{Depth, Event, InferenceAsk, Process, SessionKind, Start},
+    manifest::Manifest,
     report::{RepairReport, Report},
     table::CONTRACT,
 };
@@ -99,27 +100,12 @@ impl TargetClient {
         let manifest = plugin.manifest();
         let at = Timestamp::now();
         let begun = std::time::Instant::now();
-        let (end, report, requests) = match manifest.probes.get(&ask.depth) {
-            None => (SessionEnd::ProtocolError(format!("the manifest has no depth {}", ask.depth)), None, Vec::new()),
-            Some(spec) => {
-                let kind = SessionKind::Probe { depth: ask.depth, inference: ask.inference };
-                let longest = if ask.depth == Depth::Inference { LONGEST_INFERENCE } else { LONGEST_LOOK };
-                let deadline = ask.deadline.min(longest);
-                let plan = Plan {
-                    of: Some(ask.depth),
-                    deadline,
-                    grant: Grant::new(&spec.routes),
-                    start: start(kind, at, deadline, ask.settings, ask.variant),
-                    answers: ask.answers,
-                }
-                .with_processes(&spec.needs, ask.processes, &ask.addresses);
-                self.run(plugin.session().await, plan).await.into_probe()
-            }
-        };
+        let depth = ask.depth;
+        let (end, report, requests) = self.probe_by(manifest, plugin.session().await, ask).await;
         let took = begun.elapsed();
-        self.tell(plugin, ask.depth.as_str(), took, &end);
+        self.tell(plugin, depth.as_str(), took, &end);
         Observation {
-            depth: ask.depth,
+            depth,
             at,
             took,
             plugin: manifest.id.clone(),
@@ -130,33 +116,65 @@ impl TargetClient {
         }
     }
 
+    /// One look by these steps: for who wants to see each of them.
+    pub async fn probe_by<S: Steps>(
+        &self,
+        manifest: &Manifest,
+        steps: Result<S, StepError>,
+        ask: ProbeAsk,
+    ) -> (SessionEnd, Option<Report>, Vec<RequestRecord>) {
+        let Some(spec) = manifest.probes.get(&ask.depth) else {
+            let end = SessionEnd::ProtocolError(format!("the manifest has no depth {}", ask.depth));
+            return (end, None, Vec::new());
+        };
+        let kind = SessionKind::Probe { depth: ask.depth, inference: ask.inference };
+        let longest = if ask.depth == Depth::Inference { LONGEST_INFERENCE } else { LONGEST_LOOK };
+        let deadline = ask.deadline.min(longest);
+        let plan = Plan {
+            of: Some(ask.depth),
+            deadline,
+            grant: Grant::new(&spec.routes),
+            start: start(kind, Timestamp::now(), deadline, ask.settings, ask.variant),
+            answers: ask.answers,
+        }
+        .with_processes(&spec.needs, ask.processes, &ask.addresses);
+        self.run(steps, plan).await.into_probe()
+    }
+
     /// One repair of `plugin`. The host never repeats it by itself.
     pub async fn repair(&self, plugin: &Plugin, ask: RepairAsk) -> RepairRun {
-        let manifest = plugin.manifest();
         let at = Timestamp::now();
         let begun = std::time::Instant::now();
-        let (end, report, requests, reached) = match manifest.repairs.get(&ask.repair) {
-            None => {
-                let end = SessionEnd::ProtocolError(format!("the manifest has no repair {:?}", ask.repair));
-                (end, None, Vec::new(), None)
-            }
-            Some(spec) => {
-                let kind = SessionKind::Repair { repair: ask.repair.clone(), args: ask.args };
-                let deadline = ask.deadline.min(LONGEST_REPAIR);
-                let plan = Plan {
-                    of: None,
-                    deadline,
-                    grant: Grant::new(&spec.routes),
-                    start: start(kind, at, deadline, ask.settings, ask.variant),
-                    answers: None,
-                }
-                .with_processes(&spec.needs, ask.processes, &ask.addresses);
-                self.run(plugin.session().await, plan).await.into_repair()
-            }
-        };
+        let repair = ask.repair.clone();
+        let (end, report, requests, reached) =
+            self.repair_by(plugin.manifest(), plugin.session().await, ask).await;
         let took = begun.elapsed();
-        self.tell(plugin, &format!("repair {}", ask.repair), took, &end);
+        self.tell(plugin, &format!("repair {repair}"), took, &end);
         RepairRun { at, took, end, report, requests, reached }
+    }
+
+    /// One repair by these steps. The last value: the last step that was begun, in words.
+    pub async fn repair_by<S: Steps>(
+        &self,
+        manifest: &Manifest,
+        steps: Result<S, StepError>,
+        ask: RepairAsk,
+    ) -> (SessionEnd, Option<RepairReport>, Vec<RequestRecord>, Option<String>) {
+        let Some(spec) = manifest.repairs.get(&ask.repair) else {
+            let end = SessionEnd::ProtocolError(format!("the manifest has no repair {:?}", ask.repair));
+            return (end, None, Vec::new(), None);
+        };
+        let kind = SessionKind::Repair { repair: ask.repair, args: ask.args };
+        let deadline = ask.deadline.min(LONGEST_REPAIR);
+        let plan = Plan {
+            of: None,
+            deadline,
+            grant: Grant::new(&spec.routes),
+            start: start(kind, Timestamp::now(), deadline, ask.settings, ask.variant),
+            answers: None,
+        }
+        .with_processes(&spec.needs, ask.processes, &ask.addresses);
+        self.run(steps, plan).await.into_repair()
     }
 
     /// Tells who keeps the plugin's standing how a session of it ended.
