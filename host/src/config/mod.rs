@@ -13,7 +13,7 @@ mod places;
 mod policy_settings;
 mod problem;
 mod read;
-mod schema;
+pub(crate) mod schema;
 pub mod switches;
 mod target;
 #[cfg(test)]

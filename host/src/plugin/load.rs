@@ -42,10 +42,18 @@ pub fn load_library(path: &Path) -> Result<Plugin, LoadError> {
 /// Opens a library and checks its table. `abi` is read before anything of the table is run; the system runs a
 /// library's initialisers as it opens it.
 pub(super) fn open_table(path: &Path) -> Result<Table, LoadError> {
+    let table = open_pointer(path)?;
+    // SAFETY: a library that exports this name promises a table of the contract, and it stays loaded.
+    unsafe { Table::checked(table) }.map_err(|source| LoadError::Table { path: path.to_owned(), source })
+}
+
+/// Opens a library in this process and takes its table as it is, unchecked: for the conformance kit, which says by
+/// name what is wrong with it.
+pub fn open_pointer(path: &Path) -> Result<*const AimPlugin, LoadError> {
     let library = open(path).map_err(|e| LoadError::Open { path: path.to_owned(), why: reason(&e) })?;
     let stem = symbol_part(path);
     let table = [SYMBOL.to_owned(), format!("{SYMBOL}_{stem}")].into_iter().find_map(|symbol| {
-        // SAFETY: only the address is taken here; its type is checked by `abi` and `size` below.
+        // SAFETY: only the address is taken here; its type is checked by `abi` and `size` before it is used.
         let address = unsafe { library.get::<*const AimPlugin>(symbol.as_bytes()) }.ok()?;
         // The symbol is the table itself, so its address is the pointer.
         let table = unsafe { address.try_as_raw_ptr() }?.cast_const().cast::<AimPlugin>();
@@ -53,11 +61,7 @@ pub(super) fn open_table(path: &Path) -> Result<Table, LoadError> {
     });
     // Never unloaded: the table, its functions and its sessions live in it.
     std::mem::forget(library);
-    let Some(table) = table else {
-        return Err(LoadError::NoPlugin { path: path.to_owned(), stem });
-    };
-    // SAFETY: a library that exports this name promises a table of the contract, and it stays loaded.
-    unsafe { Table::checked(table) }.map_err(|source| LoadError::Table { path: path.to_owned(), source })
+    table.ok_or_else(|| LoadError::NoPlugin { path: path.to_owned(), stem })
 }
 
 /// Bound now, so that what is missing shows here and not at the first call; local, so that two plugins with the

@@ -5,9 +5,18 @@ use std::{
     sync::Arc,
 };
 
-use ai_monitor_plugin_api::manifest::Manifest;
+use ai_monitor_plugin_api::{manifest::Manifest, table::AimPlugin};
 
 use super::Plugin;
+
+/// The tables of the bundled plugins.
+pub const BUNDLED: [&AimPlugin; 5] = [
+    &ai_monitor_custom::PLUGIN,
+    &ai_monitor_lm_studio::PLUGIN,
+    &ai_monitor_localai::PLUGIN,
+    &ai_monitor_ollama::PLUGIN,
+    &ai_monitor_openai::PLUGIN,
+];
 
 /// All plugins by id.
 #[derive(Debug, Clone, Default)]
@@ -24,13 +33,7 @@ impl Registry {
     /// the log: a mistake of ours must not take the others down.
     pub fn bundled() -> Registry {
         let mut registry = Registry::default();
-        for table in [
-            &ai_monitor_custom::PLUGIN,
-            &ai_monitor_lm_studio::PLUGIN,
-            &ai_monitor_localai::PLUGIN,
-            &ai_monitor_ollama::PLUGIN,
-            &ai_monitor_openai::PLUGIN,
-        ] {
+        for table in BUNDLED {
             match Plugin::from_table(table) {
                 Ok(plugin) => drop(registry.insert(plugin)),
                 Err(error) => tracing::error!(%error, "a bundled plugin is left out"),

@@ -146,8 +146,7 @@ impl TargetClient {
         let at = Timestamp::now();
         let begun = std::time::Instant::now();
         let repair = ask.repair.clone();
-        let (end, report, requests, reached) =
-            self.repair_by(plugin.manifest(), plugin.session().await, ask).await;
+        let (end, report, requests, reached) = self.repair_by(plugin.manifest(), plugin.session().await, ask).await;
         let took = begun.elapsed();
         self.tell(plugin, &format!("repair {repair}"), took, &end);
         RepairRun { at, took, end, report, requests, reached }

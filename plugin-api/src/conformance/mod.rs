@@ -37,7 +37,7 @@ mod tests;
 
 use std::{fmt, path::Path};
 
-use crate::{manifest::Manifest, recording::Recording, table::AimPlugin};
+use crate::{event::Event, manifest::Manifest, recording::Recording, table::AimPlugin};
 use play::Scene;
 
 /// The seed where none is given: a run is the same each time.
@@ -103,7 +103,6 @@ pub struct Kit {
     seed: u64,
     fuzzed: u32,
     alone: bool,
-    confined: Option<fn()>,
 }
 
 // SAFETY: the pointer is to immutable data that lives for ever.
@@ -124,7 +123,7 @@ impl Kit {
     /// `table` must point to a table of the contract that lives for ever; where its `abi` differs from this crate's,
     /// only these first four bytes need to be readable.
     pub unsafe fn from_pointer(table: *const AimPlugin) -> Kit {
-        Kit { table, file: None, recordings: Vec::new(), seed: SEED, fuzzed: FUZZED, alone: false, confined: None }
+        Kit { table, file: None, recordings: Vec::new(), seed: SEED, fuzzed: FUZZED, alone: false }
     }
 
     /// The bytes of the manifest beside the library.
@@ -166,11 +165,10 @@ impl Kit {
         self
     }
 
-    /// Takes all but computing away from this process, for the rule `does_no_io`: `confine` is called once what it
-    /// needs is there. Whoever does something else afterwards is to be ended by it.
-    pub fn confined(mut self, confine: fn()) -> Kit {
-        self.confined = Some(confine);
-        self
+    /// The events of sessions in which all goes well: for who plays them elsewhere, such as in a sandbox. The error
+    /// says why there are none.
+    pub fn sessions(&self) -> Result<Vec<Vec<Event>>, String> {
+        purity::sessions(self)
     }
 
     /// All rules, in the order of the contract.

@@ -100,6 +100,10 @@ fn unknown(kit: &Kit) -> Verdict {
         Ok(ready) => ready,
         Err(verdict) => return verdict,
     };
+    // A host asks for none then.
+    if manifest.repairs.is_empty() {
+        return Verdict::DoesNotApply(NONE.into());
+    }
     let base = base::made_up(&manifest, base::with_defaults(&manifest, repair("no-such-repair-of-the-kit")));
     let play = corpus::one(table, &base, Twist::Good, When::All);
     if let Some((request, _)) = play.requests().next() {

@@ -1,10 +1,17 @@
 //! `ai-monitor plugin …`: one file per command.
 
+mod alone;
+mod check;
 mod consent;
 mod install;
 mod list;
+mod new;
 mod question;
 mod remove;
+mod replay;
+mod run_once;
+mod source;
+mod trace;
 mod way;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -56,6 +63,14 @@ pub(super) enum Command {
     },
     /// Try a quarantined plugin again
     Release { id: String },
+    /// Write a plugin of your own to begin with: it builds, and passes `plugin check`
+    New(new::Args),
+    /// Put a plugin to the test of every rule of the contract
+    Check(check::Args),
+    /// Run one probe or repair of a plugin against a server, and show each step
+    Run(run_once::Args),
+    /// Play a recorded session to a plugin, and show where it now does something else
+    Replay(replay::Args),
 }
 
 pub(super) async fn plugin(flags: &Flags, command: Command) -> anyhow::Result<ExitCode> {
@@ -69,6 +84,10 @@ pub(super) async fn plugin(flags: &Flags, command: Command) -> anyhow::Result<Ex
         Command::Disable { id } => switch(flags, &id, "disable").await,
         Command::Consent { id, yes } => consent::consent(flags, &id, yes).await,
         Command::Release { id } => switch(flags, &id, "release").await,
+        Command::New(args) => new::new(&args),
+        Command::Check(args) => check::check(args).await,
+        Command::Run(args) => run_once::run(args).await,
+        Command::Replay(args) => replay::replay(&args).await,
     }
 }
 

@@ -1,0 +1,50 @@
+//! `ai-monitor plugin replay`: a session file against a plugin.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use ai_monitor_plugin_api::{event::Event, recording::Said};
+use anyhow::Context;
+
+use super::{
+    source::{Source, read_recording},
+    trace::word,
+};
+
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// A session file: an event or effect as JSON in each line, with a header in front
+    file: PathBuf,
+    /// A library, or the id of a bundled plugin [default: the bundled one that the file names]
+    #[arg(value_name = "PATH|ID")]
+    plugin: Option<String>,
+}
+
+pub(super) async fn replay(args: &Args) -> anyhow::Result<ExitCode> {
+    let recording = read_recording(&args.file)?;
+    let named = recording.header.as_ref().map(|header| header.plugin.clone());
+    let name = args.plugin.clone().or(named).context("the file names no plugin: give one behind it")?;
+    let plugin = Source::find(&name)?.open().await?;
+    let manifest = plugin.manifest();
+    if let Some(header) = &recording.header {
+        println!("{} {}, {}: {}", header.plugin, header.version, header.backend, header.shows);
+    }
+    println!("played to {} {}, {} steps", manifest.id, manifest.version, recording.steps.len());
+    let mut session = plugin.session().await?;
+    for (index, step) in recording.steps.iter().enumerate() {
+        let event: Event =
+            serde_json::from_str(&step.event).with_context(|| format!("the event of step {index} cannot be read"))?;
+        let said = match session.step(&event).await {
+            Ok(effect) => Said::Effect(serde_json::to_string(&effect)?),
+            Err(error) => Said::Failed { how: word(&error).into(), text: error.to_string() },
+        };
+        if let Err(difference) = recording.compare(index, &said) {
+            println!("{difference}");
+            return Ok(ExitCode::FAILURE);
+        }
+        if matches!(said, Said::Failed { .. }) {
+            println!("step {index}: it fails as it did");
+        }
+    }
+    println!("no difference");
+    Ok(ExitCode::SUCCESS)
+}

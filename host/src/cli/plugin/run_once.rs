@@ -1,0 +1,202 @@
+//! `ai-monitor plugin run`: one probe or repair against a server, step by step.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use ai_monitor_plugin_api::{
+    event::{Depth, InferenceAsk, Process},
+    manifest::Manifest,
+    recording::{Header, RECORDING, Recording},
+    table::CONTRACT,
+};
+use anyhow::{Context, bail};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::{source::Source, trace::Traced};
+use crate::{
+    config::schema,
+    health::observation::SessionEnd,
+    probe::{
+        http::Driver,
+        session::{ProbeAsk, RepairAsk},
+    },
+    process,
+};
+
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// A library, or the id of a bundled plugin
+    #[arg(value_name = "PATH|ID")]
+    plugin: String,
+    /// The server
+    #[arg(long)]
+    url: Url,
+    /// liveness, readiness, progress or inference
+    #[arg(long, default_value = "liveness", value_parser = depth)]
+    depth: Depth,
+    /// The model to ask, with `--depth inference` [default: the first that is fit]
+    #[arg(long)]
+    model: Option<String>,
+    /// A repair instead of a probe; it changes the server
+    #[arg(long, conflicts_with = "depth", requires = "yes")]
+    repair: Option<String>,
+    /// An argument of the repair, such as model=tiny; may be given several times
+    #[arg(long = "arg", value_name = "K=V", value_parser = pair)]
+    args: Vec<(String, Value)>,
+    /// A setting of the plugin; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    settings: Vec<(String, Value)>,
+    /// The flavour, where identification would find one
+    #[arg(long)]
+    variant: Option<String>,
+    /// Yes, let the repair change the server
+    #[arg(long)]
+    yes: bool,
+    /// Write the session file. The target's authorisation is never in it; what the server answers is
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// What the session file is to show, for its header
+    #[arg(long, default_value = "")]
+    shows: String,
+    /// The backend and its version, for the session file's header
+    #[arg(long, default_value = "")]
+    backend: String,
+}
+
+fn depth(text: &str) -> Result<Depth, String> {
+    let all = Depth::ALL.map(Depth::as_str);
+    Depth::ALL.into_iter().find(|depth| depth.as_str() == text).ok_or_else(|| format!("there is {}", all.join(", ")))
+}
+
+/// `k=v`: the value is JSON where it reads as such, else a text.
+fn pair(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as name=value")?;
+    Ok((key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let plugin = Source::find(&args.plugin)?.open().await?;
+    let manifest = plugin.manifest().clone();
+    let mut settings = schema::defaults(manifest.settings.as_ref());
+    settings.extend(args.settings.iter().cloned());
+    let (processes, addresses) = match processes(&args.url, &manifest) {
+        Some((processes, addresses)) => (Some(processes), addresses),
+        None => (None, BTreeMap::new()),
+    };
+    let client = Driver::new()?.target(&args.url, None);
+    let (traced, log) = Traced::new(plugin.session().await?, false);
+    println!("{} {} at {}", manifest.id, manifest.version, client.url());
+    let (end, report) = match &args.repair {
+        None => {
+            let Some(spec) = manifest.probes.get(&args.depth) else {
+                bail!("{} has no depth {}; it has {}", manifest.id, args.depth, depths(&manifest));
+            };
+            let inference = (args.depth == Depth::Inference).then(|| InferenceAsk {
+                model: args.model.clone(),
+                prompt: "Say: ok".into(),
+                max_tokens: 8,
+                scheduled: false,
+            });
+            let ask = ProbeAsk {
+                depth: args.depth,
+                inference,
+                deadline: Duration::from_millis(spec.deadline_ms),
+                settings,
+                variant: args.variant.clone(),
+                processes,
+                addresses,
+                answers: None,
+            };
+            let (end, report, _) = client.probe_by(&manifest, Ok(traced), ask).await;
+            (end, report.map(serde_json::to_value).transpose()?)
+        }
+        Some(repair) => {
+            let Some(spec) = manifest.repairs.get(repair) else {
+                let has: Vec<&str> = manifest.repairs.keys().map(String::as_str).collect();
+                bail!("{} has no repair {repair}; it has {}", manifest.id, listed(&has));
+            };
+            let ask = RepairAsk {
+                repair: repair.clone(),
+                args: args.args.iter().cloned().collect::<Map<_, _>>(),
+                deadline: Duration::from_millis(spec.deadline_ms),
+                settings,
+                variant: args.variant.clone(),
+                processes,
+                addresses,
+            };
+            let (end, report, ..) = client.repair_by(&manifest, Ok(traced), ask).await;
+            (end, report.map(serde_json::to_value).transpose()?)
+        }
+    };
+    if let Some(file) = &args.record {
+        let recording = std::mem::take(&mut *log.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        fs::write(file, headed(recording, &manifest, &args).to_text())
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!(
+            "written: {}. The target's authorisation is not in it; look through what the server answered before you share it.",
+            file.display()
+        );
+    }
+    match (end, report) {
+        (SessionEnd::Report, Some(report)) => {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        (end, _) => {
+            println!("no report: {}", end.failure().unwrap_or_else(|| "it gave none".into()));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn headed(recording: Recording, manifest: &Manifest, args: &Args) -> Recording {
+    let header = Header {
+        recording: RECORDING,
+        plugin: manifest.id.clone(),
+        version: manifest.version.clone(),
+        contract: CONTRACT.into(),
+        backend: args.backend.clone(),
+        shows: args.shows.clone(),
+        source: "recorded".into(),
+    };
+    Recording { header: Some(header), ..recording }
+}
+
+fn depths(manifest: &Manifest) -> String {
+    let all: Vec<&str> = manifest.probes.keys().map(|depth| depth.as_str()).collect();
+    listed(&all)
+}
+
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// The target's processes, where its port is held on this machine by one that can be seen.
+fn processes(url: &Url, manifest: &Manifest) -> Option<(Vec<Process>, BTreeMap<String, SocketAddr>)> {
+    let address = url.socket_addrs(|| None).ok()?.into_iter().find(|address| address.ip().is_loopback())?;
+    let process::Holder::Known(holder) = process::holder(address) else { return None };
+    let all = process::all().ok()?;
+    let tree = process::tree(&all, holder.id);
+    let ids: Vec<_> = tree.iter().map(|one| one.id).collect();
+    let ports = process::ports_of(&ids);
+    let mut addresses = BTreeMap::new();
+    let mut seen = Vec::new();
+    for (place, one) in tree.iter().enumerate() {
+        let mut own = Vec::new();
+        for listener in ports.get(&one.id).into_iter().flatten() {
+            let name = format!("{place}/{}", listener.port());
+            addresses.insert(name.clone(), SocketAddr::from(([127, 0, 0, 1], listener.port())));
+            own.push(name);
+        }
+        let parent = one.parent.and_then(|pid| ids.iter().position(|id| id.pid == pid));
+        seen.push(Process {
+            id: place.to_string(),
+            parent: parent.map(|place| place.to_string()),
+            role: process::role(one, &manifest.process, place > 0),
+            exe: one.name.clone(),
+            args: process::mask(&one.args),
+            addresses: own,
+        });
+    }
+    Some((seen, addresses))
+}
