@@ -24,6 +24,7 @@ mod isolation;
 mod launcher;
 mod left_alone;
 mod model_repairs;
+mod plugin_tools;
 mod plugins;
 mod plugins_real;
 mod reports;

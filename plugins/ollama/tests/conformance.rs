@@ -5,5 +5,5 @@ use ai_monitor_plugin_api::conformance::Kit;
 
 #[test]
 fn keeps_the_contract() {
-    Kit::new(&PLUGIN).assert();
+    Kit::new(&PLUGIN).recordings_in("tests/sessions").assert();
 }

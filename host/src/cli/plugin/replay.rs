@@ -2,13 +2,17 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use ai_monitor_plugin_api::{event::Event, recording::Said};
+use ai_monitor_plugin_api::{
+    event::{Event, SessionKind},
+    recording::Said,
+};
 use anyhow::Context;
 
 use super::{
     source::{Source, read_recording},
-    trace::word,
+    trace::said,
 };
+use crate::plugin::{StepError, Wanted};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -20,7 +24,16 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) async fn replay(args: &Args) -> anyhow::Result<ExitCode> {
-    let recording = read_recording(&args.file)?;
+    let mut recording = read_recording(&args.file)?;
+    let repair = recording.start().is_some_and(|start| matches!(start.session, SessionKind::Repair { .. }));
+    for step in &mut recording.steps {
+        // Both sides as the host understands them: a default that is written out is no difference.
+        if let Said::Effect(effect) = &step.said
+            && let Ok(read) = Wanted::read(effect.as_bytes(), repair)
+        {
+            step.said = said(&Ok::<_, StepError>(read));
+        }
+    }
     let named = recording.header.as_ref().map(|header| header.plugin.clone());
     let name = args.plugin.clone().or(named).context("the file names no plugin: give one behind it")?;
     let plugin = Source::find(&name)?.open().await?;
@@ -33,10 +46,7 @@ pub(super) async fn replay(args: &Args) -> anyhow::Result<ExitCode> {
     for (index, step) in recording.steps.iter().enumerate() {
         let event: Event =
             serde_json::from_str(&step.event).with_context(|| format!("the event of step {index} cannot be read"))?;
-        let said = match session.step(&event).await {
-            Ok(effect) => Said::Effect(serde_json::to_string(&effect)?),
-            Err(error) => Said::Failed { how: word(&error).into(), text: error.to_string() },
-        };
+        let said = said(&session.step(&event).await);
         if let Err(difference) = recording.compare(index, &said) {
             println!("{difference}");
             return Ok(ExitCode::FAILURE);

@@ -9,7 +9,7 @@ use ai_monitor_plugin_api::{
 };
 
 use crate::{
-    plugin::{PluginSession, StepError},
+    plugin::{self, PluginSession, StepError, Wanted},
     probe::session::Steps,
 };
 
@@ -39,7 +39,7 @@ impl Traced {
 }
 
 impl Steps for Traced {
-    async fn step(&mut self, event: &Event) -> Result<Effect, StepError> {
+    async fn step(&mut self, event: &Event) -> Result<Wanted, StepError> {
         if matches!(event, Event::Line(_)) {
             self.lines += 1;
         }
@@ -47,23 +47,41 @@ impl Steps for Traced {
             Event::Line(_) if self.lines > LINES_SHOWN => {}
             _ => self.say(|| came(event)),
         }
-        let effect = self.inner.step(event).await;
-        match &effect {
-            Ok(Effect::Read) => {}
-            Ok(effect) => self.say(|| wanted(effect)),
-            Err(error) => self.say(|| format!("→ {error}")),
+        let wants = self.inner.step(event).await;
+        let said = said(&wants);
+        match (&wants, &said) {
+            (Ok(Wanted::Read), _) => {}
+            (Ok(_), Said::Effect(text)) => {
+                self.say(|| serde_json::from_str(text).map_or_else(|_| text.clone(), |e| wanted(&e)))
+            }
+            (Err(error), _) => self.say(|| format!("→ {error}")),
+            _ => {}
         }
-        let said = match &effect {
-            Ok(effect) => Said::Effect(serde_json::to_string(effect).unwrap_or_default()),
-            Err(error) => Said::Failed { how: word(error).into(), text: error.to_string() },
-        };
         self.log.lock().unwrap_or_else(PoisonError::into_inner).push(event, said);
-        effect
+        wants
     }
 }
 
+/// What a session said, as session files have it: as the host understood it.
+pub(super) fn said(wants: &Result<Wanted, StepError>) -> Said {
+    let effect = match wants {
+        Err(error) => return Said::Failed { how: word(error).into(), text: error.to_string() },
+        Ok(Wanted::Request(request)) => Effect::Request(request.clone()),
+        Ok(Wanted::Read) => Effect::Read,
+        Ok(Wanted::Wait { ms, note }) => Effect::Wait { ms: *ms, note: note.clone() },
+        Ok(Wanted::Report(report)) => Effect::Report {
+            report: match report {
+                plugin::Said::Observed(report) => serde_json::to_value(report),
+                plugin::Said::Repaired(report) => serde_json::to_value(report),
+            }
+            .unwrap_or_default(),
+        },
+    };
+    Said::Effect(serde_json::to_string(&effect).unwrap_or_default())
+}
+
 /// The word of a failure in session files.
-pub(super) fn word(error: &StepError) -> &'static str {
+fn word(error: &StepError) -> &'static str {
     match error {
         StepError::Plugin(_) => "error",
         StepError::Panic(_) => "panic",

@@ -1,0 +1,171 @@
+//! The authors' commands: a new plugin is written, built, put to the test, run, recorded and played again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+use crate::harness::{
+    bed::MONITOR,
+    canned::{Canned, answer},
+    plugins::{compile_c, root},
+};
+
+const VERSION: &str = r#"{"result": "KoboldCpp", "version": "1.76"}"#;
+
+fn monitor(arguments: &[&str]) -> Output {
+    // A journal and a configuration of nobody's.
+    let home = tempfile::tempdir().expect("a folder");
+    Command::new(MONITOR)
+        .args(arguments)
+        .env("HOME", home.path())
+        .env_remove("AI_MONITOR_SOURCE")
+        .output()
+        .expect("ai-monitor starts")
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let output = monitor(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", printed(&output));
+    printed(&output)
+}
+
+#[track_caller]
+fn fails(arguments: &[&str]) -> String {
+    let output = monitor(arguments);
+    assert!(!output.status.success(), "{arguments:?}: {}", printed(&output));
+    printed(&output)
+}
+
+/// The plugin that `plugin new --c` writes, changed, as a library.
+fn new_in_c(folder: &Path, change: impl Fn(String) -> String) -> String {
+    succeeds(&["plugin", "new", "mine", "--c", "--path", &text(folder)]);
+    let (source, library) = (folder.join("mine/mine.c"), folder.join("mine/mine.so"));
+    let code = fs::read_to_string(&source).expect("the C file");
+    fs::write(&source, change(code)).expect("the C file");
+    compile_c(&source, &folder.join("mine"), &library);
+    text(&library)
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// With `code` run at each step's begin.
+fn at_each_step(source: &str, code: &str) -> String {
+    let at = source.find("static int32_t step(").expect("the step function");
+    let body = at + source[at..].find('{').expect("its body") + 1;
+    format!("#include <stdio.h>\n{}\n  {code}\n{}", &source[..body], &source[body..])
+}
+
+#[test]
+fn a_new_plugin_in_c_passes_and_runs_and_its_session_replays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = new_in_c(folder.path(), |source| source);
+    let checked = succeeds(&["plugin", "check", &library, "--sessions", "50", "--json"]);
+    let checked: Value = serde_json::from_str(&checked).unwrap_or_else(|e| panic!("{e}: {checked}"));
+    assert_eq!((&checked["failed"], &checked["seed"]), (&0.into(), &1.into()), "{checked:#}");
+    let verdict = |name: &str| {
+        let rules = checked["rules"].as_array().expect("rules");
+        rules.iter().find(|row| row["rule"] == name).map(|row| row["verdict"].clone()).unwrap_or_default()
+    };
+    for name in ["does_no_io", "manifest_equals_its_file", "cancelled_sessions_leave_nothing", "nothing_panics"] {
+        assert_eq!(verdict(name), "passed", "{name}");
+    }
+    assert_eq!(verdict("inference_looks_before_it_asks"), "does_not_apply");
+
+    let server = Canned::start(&[("GET /api/extra/version", answer(200, VERSION))]);
+    let file = text(&folder.path().join("session.jsonl"));
+    let ran = succeeds(&["plugin", "run", &library, "--url", &server.url(), "--record", &file, "--shows", "idle"]);
+    for line in ["→ GET /api/extra/version", "← 200 ok", "\"version\": \"1.76\""] {
+        assert!(ran.contains(line), "{line:?} is not in:\n{ran}");
+    }
+    assert!(succeeds(&["plugin", "replay", &file, &library]).contains("no difference"));
+    let session = fs::read_to_string(&file).expect("the session");
+    assert!(session.starts_with(r#"{"recording":1,"plugin":"mine","#), "{session}");
+    fs::write(&file, session.replace(r#"{"version":"1.76"}"#, r#"{"version":"1.77"}"#)).expect("the session");
+    let told = fails(&["plugin", "replay", &file, &library]);
+    assert!(told.contains("/report/version") && told.contains("1.77") && told.contains("1.76"), "{told}");
+}
+
+#[test]
+fn a_plugin_that_opens_a_file_fails_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let code = r#"FILE *file = fopen("/etc/hostname", "r"); if (file) fclose(file);"#;
+    let library = new_in_c(folder.path(), |source| at_each_step(&source, code));
+    let told = fails(&["plugin", "check", &library, "--only", "does_no_io", "--only", "nothing_panics"]);
+    assert!(told.contains("FAIL  does_no_io") && told.contains("open"), "{told}");
+    assert!(told.contains("ok    nothing_panics"), "{told}");
+}
+
+#[test]
+fn a_rule_whose_process_dies_fails_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = new_in_c(folder.path(), |source| at_each_step(&source, "volatile int *nowhere = 0; *nowhere = 1;"));
+    let told = fails(&["plugin", "check", &library, "--only", "nothing_panics", "--only", "manifest_id"]);
+    assert!(told.contains("FAIL  nothing_panics") && told.contains("SIGSEGV"), "{told}");
+    assert!(told.contains("ok    manifest_id"), "{told}");
+}
+
+#[test]
+fn a_manifest_beside_that_differs_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = new_in_c(folder.path(), |source| source);
+    let manifest = folder.path().join("mine/mine.json");
+    let other = fs::read_to_string(&manifest).expect("the manifest").replace("5001", "5002");
+    fs::write(&manifest, other).expect("the manifest");
+    let told = fails(&["plugin", "check", &library, "--only", "manifest_equals_its_file"]);
+    assert!(told.contains("they differ at byte"), "{told}");
+    let told = fails(&["plugin", "check", &library, "--only", "manifest_equals_its_fil"]);
+    assert!(told.contains("did you mean manifest_equals_its_file"), "{told}");
+}
+
+#[test]
+fn a_bundled_plugins_sessions_replay_and_a_repair_asks_first() {
+    let session = text(&root().join("plugins/ollama/tests/sessions/busy.jsonl"));
+    assert!(succeeds(&["plugin", "replay", &session]).contains("no difference"));
+    let server = Canned::start(&[("POST /api/generate", answer(200, r#"{"done":true,"done_reason":"unload"}"#))]);
+    let url = server.url();
+    let repair = ["plugin", "run", "ollama", "--url", &url, "--repair", "unload", "--arg", "model=tiny"];
+    assert!(fails(&repair).contains("--yes"));
+    assert!(server.asked().is_empty(), "{:?}", server.asked());
+    let done = succeeds(&[&repair[..], &["--yes"]].concat());
+    assert!(done.contains("\"result\": \"done\""), "{done}");
+}
+
+/// A crate is built here from nothing, which takes its time.
+mod real {
+    use super::*;
+    use crate::harness::{backend, say};
+
+    #[test]
+    fn a_new_plugin_in_rust_builds_and_passes() {
+        if let Err(why) = backend::real_servers() {
+            return say(&format!("the new crate is left out: {why}"));
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        succeeds(&["plugin", "new", "my-server", "--path", &text(folder.path()), "--api-path", &text(&root())]);
+        let crate_folder = folder.path().join("my-server");
+        let target: PathBuf = folder.path().join("target");
+        let built = Command::new(env!("CARGO"))
+            .args(["test", "--offline"])
+            .current_dir(&crate_folder)
+            .env("CARGO_TARGET_DIR", &target)
+            .output()
+            .expect("cargo starts");
+        assert!(built.status.success(), "{}", printed(&built));
+        assert!(printed(&built).contains("keeps_the_contract ... ok"), "{}", printed(&built));
+        let library = target.join("debug/libmy_server.so");
+        fs::copy(crate_folder.join("src/manifest.json"), target.join("debug/libmy_server.json")).expect("the manifest");
+        let told = succeeds(&["plugin", "check", &text(&library), "--sessions", "50"]);
+        assert!(told.contains(" 0 failed") && told.contains("ok    manifest_equals_its_file"), "{told}");
+    }
+}
