@@ -182,7 +182,9 @@ pub fn run(stage: Stage) {
         inside.told(&line);
         worker.thread().unpark();
     }
-    while stage.outlives {
-        std::thread::park();
+    if stage.outlives {
+        loop {
+            std::thread::park();
+        }
     }
 }

@@ -49,12 +49,13 @@ impl Simulator {
         }
     }
 
-    pub fn program(&self) -> &std::path::Path {
-        &self.program
-    }
-
     pub fn command(&self, address: SocketAddr) -> Vec<String> {
         let own = process::ARGUMENTS.iter().map(|a| (*a).to_owned());
+        let real: &[&str] = match self.kind {
+            Kind::LlamaCppPython => &["-m", "llama_cpp.server", "--model", "tiny"],
+            _ => &[],
+        };
+        let own = own.chain(real.iter().map(|a| (*a).to_owned()));
         // Two of one kind are told apart by their commands.
         [self.program.display().to_string()]
             .into_iter()

@@ -22,6 +22,11 @@ impl Backend for LlamaCppPython {
                 let info = json!({"title": "🦙 llama.cpp Python API", "version": "0.3.36"});
                 Reply::json(200, &json!({"openapi": "3.1.0", "info": info, "paths": {}}))
             }
+            // FastAPI's own; it touches no model, and needs no key.
+            ("GET", "/openapi.json") => {
+                let info = json!({"title": "🦙 llama.cpp Python API", "version": "0.3.36"});
+                Reply::json(200, &json!({"openapi": "3.1.0", "info": info, "paths": {"/v1/models": {}}}))
+            }
             ("GET", "/v1/models") => {
                 let model = |(id, _): &(String, Load)| json!({"id": id, "object": "model", "owned_by": "me", "permissions": []});
                 let data: Vec<Value> = world.models().iter().map(model).collect();
@@ -89,7 +94,10 @@ impl Backend for TextGenerationWebui {
         reply.with("server", "uvicorn")
     }
 
-    fn refusal(&self, _: &str) -> Option<Reply> {
+    fn refusal(&self, path: &str) -> Option<Reply> {
+        if path == "/openapi.json" {
+            return None;
+        }
         Some(Reply::json(401, &json!({"detail": "Unauthorized"})).with("server", "uvicorn"))
     }
 

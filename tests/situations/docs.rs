@@ -50,7 +50,10 @@ fn every_backend_has_every_situation() {
     for row in TABLE {
         let all = WORKING.iter().chain(BROKEN);
         assert_eq!(row.cells.len(), all.clone().count(), "{}", row.name);
-        all.for_each(|situation| drop(cell(row.name, *situation)));
+        for situation in all {
+            // It fails where there is none.
+            let _ = cell(row.name, *situation);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use self::{
     table::{Cell, Situation},
 };
 use crate::{
-    harness::{Bed, Monitor, Server, http::Open, isolated},
+    harness::{Bed, Monitor, Server, Tier, http::Open, isolated},
     simulators::{self, Simulator},
     test_name,
 };
@@ -38,7 +38,7 @@ macro_rules! columns {
     ($($name:ident = $situation:ident),* $(,)?) => {
         $(#[test]
         fn $name() {
-            isolated(test_name!($name), |isolation| play(&Bed::new(isolation), Situation::$situation));
+            isolated(test_name!($name), |isolation| play(&Bed::new(isolation), Situation::$situation, Tier::Demo));
         })*
     };
 }
@@ -59,24 +59,65 @@ columns! {
     reset_connection = ResetConnection,
 }
 
+/// What of the table can be brought about with real servers. There is only what the monitor shows: their models differ
+/// from the simulators'.
+mod real {
+    use super::{Situation, Tier, play};
+    use crate::{
+        harness::{Bed, backend, isolated, say},
+        test_name,
+    };
+
+    macro_rules! columns {
+        ($($name:ident = $situation:ident),* $(,)?) => {
+            $(#[test]
+            fn $name() {
+                let name = test_name!($name);
+                if let Err(why) = backend::real_servers() {
+                    return say(&format!("{name} is left out: {why}"));
+                }
+                isolated(name, |isolation| play(&Bed::new(isolation), Situation::$situation, Tier::Real));
+            })*
+        };
+    }
+
+    columns! {
+        idle = Idle,
+        busy = Busy,
+        stalled = Stalled,
+        silent = Silent,
+        model_missing = ModelMissing,
+        unauthorised = Unauthorised,
+        another_server_on_the_port = AnotherServer,
+    }
+}
+
 /// A row with what keeps its situation up.
 struct Played {
     name: &'static str,
     subject: Subject,
     address: SocketAddr,
     /// Ends with the test.
-    _server: Server,
+    server: Server,
     /// The user's answer under way.
     _user: Option<Open>,
 }
 
-fn play(bed: &Bed, situation: Situation) {
+fn play(bed: &Bed, situation: Situation, tier: Tier) {
     let mut config = String::from("[defaults]\n");
     let mut rows = Vec::new();
     // All files are there before the first is run: making one anew takes the file from under those that run.
-    let subjects: Vec<_> = subject::all(bed).into_iter().filter(|(name, ..)| is_wanted(name)).collect();
+    let all = match tier {
+        Tier::Demo => subject::all(bed),
+        Tier::Real => subject::real(bed),
+    };
+    let subjects: Vec<_> = all.into_iter().filter(|(name, ..)| is_wanted(name, situation, tier)).collect();
     for (name, subject, settings) in subjects {
         let address = bed.free_address();
+        let subject = match situation {
+            Situation::Unauthorised if tier == Tier::Real => subject.with_key(),
+            _ => subject,
+        };
         let (subject, server, user) = stage(bed, subject, situation, address);
         let more = if situation == Situation::ModelMissing { "models = [\"absent\"]" } else { "" };
         let target = match situation {
@@ -85,7 +126,7 @@ fn play(bed: &Bed, situation: Situation) {
             _ => subject.observed(name, address, more),
         };
         config.push_str(&format!("{target}{settings}\n"));
-        rows.push(Played { name, subject, address, _server: server, _user: user });
+        rows.push(Played { name, subject, address, server, _user: user });
     }
     let monitor = Monitor::start(bed, &config);
     let order = match situation {
@@ -99,22 +140,38 @@ fn play(bed: &Bed, situation: Situation) {
         Situation::ResetConnection => Some("reset"),
         _ => None,
     };
+    let order = order.filter(|_| !(tier == Tier::Real && situation == Situation::Unauthorised));
     if let Some(order) = order {
         monitor.wait_for(WELL, "all to be well", |monitor| {
             let shown = shown_by(monitor);
             let ill: Vec<_> = shown.iter().filter(|(_, s)| !matches!(&*s.shows, "online" | "busy")).collect();
             if ill.is_empty() { Ok(()) } else { Err(format!("{ill:#?}")) }
         });
-        rows.iter().for_each(|row| row.subject.order(row.address, order, situation == Situation::Stalled));
+        let of_engine = situation == Situation::Stalled;
+        for row in &rows {
+            match tier {
+                Tier::Demo => row.subject.order(row.address, order, of_engine),
+                Tier::Real => row.subject.stop(&row.server, of_engine),
+            }
+        }
     }
     let expected: BTreeMap<&str, &Cell> = rows.iter().map(|row| (row.name, table::cell(row.name, situation))).collect();
     settle(&monitor, &expected);
-    compare_observations(&monitor, situation, &expected);
+    if tier == Tier::Demo {
+        compare_observations(&monitor, situation, &expected);
+    }
 }
 
 /// `END_TO_END_ROWS=ollama,vllm` plays these alone.
-fn is_wanted(name: &str) -> bool {
-    std::env::var("END_TO_END_ROWS").map_or(true, |rows| rows.split(',').any(|row| row == name))
+fn is_wanted(name: &str, situation: Situation, tier: Tier) -> bool {
+    let possible = match (tier, situation) {
+        // Its own process makes the tokens: stopped, it is silent.
+        (Tier::Real, Situation::Stalled) => name != "llama.cpp",
+        // It knows no keys.
+        (Tier::Real, Situation::Unauthorised) => name != "ollama",
+        _ => true,
+    };
+    possible && std::env::var("END_TO_END_ROWS").map_or(true, |rows| rows.split(',').any(|row| row == name))
 }
 
 /// Brings the row's server up to where the situation begins.
@@ -123,7 +180,7 @@ fn stage(bed: &Bed, subject: Subject, situation: Situation, address: SocketAddr)
         Situation::Loading => {
             let subject = subject.that_loads_for_ever();
             let server = subject.start(bed, address);
-            if let Subject::Demo(backend) = &subject
+            if let Subject::Harness(backend) = &subject
                 && backend.kind == crate::harness::Kind::Ollama
             {
                 subject.answers(address);
@@ -144,7 +201,7 @@ fn stage(bed: &Bed, subject: Subject, situation: Situation, address: SocketAddr)
                 // Whatever speaks `/v1` would be taken for what it is: an OpenAI-compatible server.
                 Subject::Played(s) if s.plugin() == "openai" || s.plugin() == "custom" => simulators::Kind::Website,
                 Subject::Played(s) if s.plugin() == "localai" => simulators::Kind::LmStudio,
-                Subject::Demo(b) if b.plugin() == "openai" => simulators::Kind::Website,
+                Subject::Harness(b) if b.plugin() == "openai" => simulators::Kind::Website,
                 // LocalAI imitates Ollama.
                 _ => simulators::Kind::LocalAi,
             };

@@ -18,8 +18,8 @@ const SOON: Duration = Duration::from_secs(20);
 /// Whose server stands in a row.
 #[derive(Debug, Clone)]
 pub enum Subject {
-    /// This project's own.
-    Demo(Backend),
+    /// Of the harness: this project's own, or a real one.
+    Harness(Backend),
     /// A simulator.
     Played(Simulator),
 }
@@ -28,8 +28,8 @@ pub enum Subject {
 pub fn all(bed: &Bed) -> Vec<(&'static str, Subject, &'static str)> {
     let played = |kind| Subject::Played(Simulator::new(bed, kind));
     vec![
-        ("ollama", Subject::Demo(Backend::new(bed, Kind::Ollama, Tier::Demo)), ""),
-        ("llama.cpp", Subject::Demo(Backend::new(bed, Kind::Llama, Tier::Demo)), ""),
+        ("ollama", Subject::Harness(Backend::new(bed, Kind::Ollama, Tier::Demo)), ""),
+        ("llama.cpp", Subject::Harness(Backend::new(bed, Kind::Llama, Tier::Demo)), ""),
         ("llama.cpp-router", played(simulators::Kind::LlamaRouter), ""),
         ("vllm", played(simulators::Kind::Vllm), ""),
         ("llama-cpp-python", played(simulators::Kind::LlamaCppPython), ""),
@@ -39,6 +39,14 @@ pub fn all(bed: &Bed) -> Vec<(&'static str, Subject, &'static str)> {
         ("localai", played(simulators::Kind::LocalAi), ""),
         ("localai-with-limits", played(simulators::Kind::LocalAiWithLimits), ""),
         ("custom", played(simulators::Kind::Own), CUSTOM),
+    ]
+}
+
+/// The rows whose servers can be had.
+pub fn real(bed: &Bed) -> Vec<(&'static str, Subject, &'static str)> {
+    vec![
+        ("ollama", Subject::Harness(Backend::new(bed, Kind::Ollama, Tier::Real)), ""),
+        ("llama.cpp", Subject::Harness(Backend::new(bed, Kind::Llama, Tier::Real)), ""),
     ]
 }
 
@@ -62,7 +70,7 @@ counters = { decode = "/tokens" }
 impl Subject {
     fn command(&self, address: SocketAddr) -> Vec<String> {
         match self {
-            Subject::Demo(backend) => backend.command(address),
+            Subject::Harness(backend) => backend.command(address),
             Subject::Played(simulator) => simulator.command(address),
         }
     }
@@ -70,7 +78,7 @@ impl Subject {
     /// A user's server: started from a shell.
     pub fn start(&self, bed: &Bed, address: SocketAddr) -> Server {
         match self {
-            Subject::Demo(backend) => Server::start_unready(bed, backend, address),
+            Subject::Harness(backend) => Server::start_unready(bed, backend, address),
             Subject::Played(simulator) => simulator.start(bed, address),
         }
     }
@@ -78,7 +86,7 @@ impl Subject {
     /// A target without a command: observed only.
     pub fn observed(&self, name: &str, address: SocketAddr, more: &str) -> String {
         match self {
-            Subject::Demo(backend) => backend.observed(name, address, more),
+            Subject::Harness(backend) => backend.observed(name, address, more),
             Subject::Played(simulator) => simulator.observed(name, address, more),
         }
     }
@@ -93,19 +101,40 @@ impl Subject {
     pub fn that_loads_for_ever(self) -> Subject {
         const LONG: f64 = 1000.0;
         match self {
-            Subject::Demo(backend) => {
+            Subject::Harness(backend) => {
                 let fault = json!([{"fault": "slow_load", "seconds": LONG, "in": "engine"}]);
-                Subject::Demo(backend.with_faults(&fault))
+                Subject::Harness(backend.with_faults(&fault))
             }
             Subject::Played(simulator) => Subject::Played(simulator.with_faults(&[Fault::SlowLoad { seconds: LONG }])),
+        }
+    }
+
+    /// A real one that wants a key.
+    pub fn with_key(self) -> Subject {
+        match self {
+            Subject::Harness(backend) => Subject::Harness(backend.with_arguments(&["--api-key", "secret"])),
+            played => played,
+        }
+    }
+
+    /// Stops the process that answers, or the one that makes the tokens.
+    #[track_caller]
+    pub fn stop(&self, server: &Server, engine: bool) {
+        match self {
+            Subject::Harness(backend) if engine => backend.runner(&server.process).expect("a runner").stop(),
+            _ => server.process.stop(),
         }
     }
 
     /// With tokens that come slowly enough that no answer is at its end while it is watched.
     pub fn at_leisure(self) -> Subject {
         match self {
-            Subject::Demo(backend) => {
-                Subject::Demo(backend.with_faults(&json!([{"fault": "pace", "ms": 300, "in": "engine"}])))
+            Subject::Harness(backend) if backend.tier == Tier::Demo => {
+                Subject::Harness(backend.with_faults(&json!([{"fault": "pace", "ms": 300, "in": "engine"}])))
+            }
+            Subject::Harness(backend) if backend.kind == Kind::Llama => {
+                let model = backend.models().join("slow.gguf").display().to_string();
+                Subject::Harness(backend.with_arguments(&["-m", &model, "-c", "4096"]))
             }
             played => played,
         }
@@ -113,21 +142,21 @@ impl Subject {
 
     fn model(&self) -> &str {
         match self {
-            Subject::Demo(backend) => backend.model(),
+            Subject::Harness(backend) => backend.slow_model(),
             Subject::Played(_) => "tiny",
         }
     }
 
     fn is_ollama(&self) -> bool {
-        matches!(self, Subject::Demo(backend) if backend.kind == Kind::Ollama)
+        matches!(self, Subject::Harness(backend) if backend.kind == Kind::Ollama)
     }
 
     /// Waits until it answers, and has its model in memory.
     #[track_caller]
     pub fn ready(&self, address: SocketAddr) {
         self.answers(address);
-        if let (Subject::Demo(backend), true) = (self, self.is_ollama()) {
-            backend.load(address, backend.model(), "30m");
+        if let (Subject::Harness(backend), true) = (self, self.is_ollama()) {
+            backend.load(address, self.model(), "30m");
         }
     }
 

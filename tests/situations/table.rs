@@ -91,6 +91,10 @@ pub fn cell(name: &str, situation: Situation) -> &'static Cell {
 }
 
 const NO_ROUTE: &str = "the protocol has no route that tells it";
+const BREAKS_OFF: &str =
+    "it tells nothing of its work, and whatever asks for its models may break off the answer that it is giving";
+const NO_KEY: &str =
+    "its key guards what touches its models alone, and that no probe asks for: a request may break off an answer";
 const NO_REQUESTS: &str =
     "its HTTP API does not tell which requests are under way; models, liveness and errors are told";
 const NOT_LISTED_YET: &str =
@@ -186,15 +190,15 @@ pub const TABLE: &[Row] = &[
         cells: &[
             (Idle, Cell::shows("online", ["ok", "1 loaded", "work not known"])),
             (Loading, Cell::shows("loading", ["refused", "", ""]).but(REFUSES)),
-            (Busy, Cell::shows("online", ["ok", "1 loaded", "work not known"]).but(NO_ROUTE)),
-            (Stalled, Cell::shows("online", ["ok", "1 loaded", "work not known"]).but(NO_ROUTE)),
+            (Busy, Cell::shows("online", ["ok", "1 loaded", "work not known"]).but(BREAKS_OFF)),
+            (Stalled, Cell::shows("online", ["ok", "1 loaded", "work not known"]).but(BREAKS_OFF)),
             (Silent, Cell::shows("unresponsive", ["timeout, headers", "", ""])),
             (ModelMissing, Cell::shows("model_missing", ["ok", "1 loaded", "work not known"])),
-            (Unauthorised, Cell::shows("access", ["unauthorised", "", ""])),
+            (Unauthorised, Cell::shows("online", ["ok", "1 loaded", "work not known"]).but(NO_KEY)),
             (AnotherServer, Cell::shows("port_conflict", ["foreign", "", ""]).but(SPEAKS)),
             (Errors, Cell::shows("erring", ["failed", "", ""])),
             (HalfAnAnswer, Cell::shows("erring", ["malformed", "", ""])),
-            (WrongTypes, Cell::shows("erring", ["malformed", "", ""])),
+            (WrongTypes, Cell::shows("erring", ["foreign", "", ""])),
             (SlowDrip, Cell::shows("erring", ["timeout, body", "", ""])),
             (ResetConnection, Cell::shows("erring", ["reset, body", "", ""])),
         ],
