@@ -196,23 +196,41 @@ fn id(manifest: &Manifest) -> Result<String, String> {
     Ok(format!("{} {}", manifest.id, manifest.version))
 }
 
-/// Name, routes, needs, deadline and its bound, of all probes and repairs.
-fn sessions(manifest: &Manifest) -> Vec<(String, &[String], &[String], u64, u64)> {
-    let probes = manifest.probes.iter().map(|(depth, spec)| {
-        let most = if *depth == Depth::Inference { 600_000 } else { 60_000 };
-        (format!("probes.{depth}"), spec.routes.as_slice(), spec.needs.as_slice(), spec.deadline_ms, most)
+/// What a manifest declares of one probe or repair.
+struct Declared<'a> {
+    /// Where it stands in the manifest.
+    at: String,
+    routes: &'a [String],
+    needs: &'a [String],
+    deadline_ms: u64,
+    /// The longest that the contract allows.
+    most_ms: u64,
+}
+
+/// All probes and repairs.
+fn sessions(manifest: &Manifest) -> Vec<Declared<'_>> {
+    let probes = manifest.probes.iter().map(|(depth, spec)| Declared {
+        at: format!("probes.{depth}"),
+        routes: &spec.routes,
+        needs: &spec.needs,
+        deadline_ms: spec.deadline_ms,
+        most_ms: if *depth == Depth::Inference { 600_000 } else { 60_000 },
     });
-    let repairs = manifest.repairs.iter().map(|(name, spec)| {
-        (format!("repairs.{name}"), spec.routes.as_slice(), spec.needs.as_slice(), spec.deadline_ms, 1_800_000)
+    let repairs = manifest.repairs.iter().map(|(name, spec)| Declared {
+        at: format!("repairs.{name}"),
+        routes: &spec.routes,
+        needs: &spec.needs,
+        deadline_ms: spec.deadline_ms,
+        most_ms: 1_800_000,
     });
     probes.chain(repairs).collect()
 }
 
 fn deadlines(manifest: &Manifest) -> Result<String, String> {
     let sessions = sessions(manifest);
-    for (at, _, _, deadline, most) in &sessions {
-        if !(1..=*most).contains(deadline) {
-            return Err(format!("`{at}.deadline_ms` is {deadline}, not within 1 and {most}"));
+    for Declared { at, deadline_ms, most_ms, .. } in &sessions {
+        if !(1..=*most_ms).contains(deadline_ms) {
+            return Err(format!("`{at}.deadline_ms` is {deadline_ms}, not within 1 and {most_ms}"));
         }
     }
     Ok(format!("{} sessions", sessions.len()))
@@ -220,7 +238,7 @@ fn deadlines(manifest: &Manifest) -> Result<String, String> {
 
 fn routes(manifest: &Manifest) -> Result<String, String> {
     let mut looked_at = 0;
-    for (at, routes, ..) in sessions(manifest) {
+    for Declared { at, routes, .. } in sessions(manifest) {
         if routes.is_empty() {
             return Err(format!("`{at}.routes` is empty: it can ask for nothing"));
         }
@@ -274,7 +292,7 @@ impl<'a> Route<'a> {
 }
 
 fn needs(manifest: &Manifest) -> Result<String, String> {
-    for (at, routes, needs, ..) in sessions(manifest) {
+    for Declared { at, routes, needs, .. } in sessions(manifest) {
         if let Some(need) = needs.iter().find(|need| *need != "processes") {
             return Err(format!("`{at}.needs` has {need:?}; there is `processes`"));
         }
