@@ -168,7 +168,7 @@ plugin!(Panics, |io, start| {
     assert!(io.report.version.as_ref().is_none_or(|version| version.len() < 600), "too long");
     Ok(())
 });
-plugin!(GivesUp, |io, start| { look(io, start).await.map_err(|_| Stop::GiveUp("no answer".into())) });
+plugin!(GivesUp, |io, start| look(io, start).await.map_err(|_| Stop::GiveUp("no answer".into())));
 plugin!(OtherRoute, |io, start| {
     look(io, start).await?;
     io.request(Request::get("/secret", 1000)).await.map(drop)
@@ -182,7 +182,7 @@ plugin!(Invents, |io, start| {
     io.report.phase = Some(Phase::Ready);
     look(io, start).await
 });
-plugin!(TakesAnyPage, |io, _start| { io.request(Request::get("/version", 1000)).await.map(drop) });
+plugin!(TakesAnyPage, |io, _start| io.request(Request::get("/version", 1000)).await.map(drop));
 plugin!(Works, |io, start| {
     look(io, start).await?;
     io.request(Request::post_json("/chat", &json!({"messages": []}), 1000)).await.map(drop)
