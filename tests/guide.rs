@@ -22,7 +22,6 @@ use crate::{
 const WITHIN: Duration = Duration::from_secs(180);
 
 #[test]
-#[ignore = "the commands `plugin new`, `run` and `check` are on their way"]
 fn the_guide_works_as_it_stands() {
     isolated(test_name!(the_guide_works_as_it_stands), |isolation| {
         if isolation == Isolation::Ports {
