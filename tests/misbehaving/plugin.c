@@ -73,11 +73,6 @@ static int32_t manifest(const aim_sink *out) {
   segfault();
 #elif defined(WAY_hangs_in_manifest)
   spin();
-#elif defined(WAY_changes_its_manifest)
-  /* Ends differently in each process. */
-  char more[64];
-  snprintf(more, sizeof more, "%*s", (int)(getpid() % 50), "");
-  put(out, more);
 #endif
   return effect(out, MANIFEST);
 }

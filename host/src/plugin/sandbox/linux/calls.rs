@@ -2,31 +2,20 @@
 
 /// Makes a list of (number, name) from the constants of `libc`.
 macro_rules! names {
-    ($prefix:literal: $($constant:ident)*) => {
-        [$((libc::$constant as i64, stringify!($constant).trim_prefix_of($prefix))),*]
+    ($($constant:ident)*) => {
+        [$((libc::$constant as i64, stringify!($constant))),*]
     };
-}
-
-/// `str::strip_prefix` for names that do have it.
-trait TrimPrefix {
-    fn trim_prefix_of(&self, prefix: &str) -> &str;
-}
-
-impl TrimPrefix for str {
-    fn trim_prefix_of(&self, prefix: &str) -> &str {
-        self.strip_prefix(prefix).unwrap_or(self)
-    }
 }
 
 /// What plugins are known to try; another is told by its number.
 pub(in crate::plugin) fn name(number: i32) -> String {
     #[cfg(target_arch = "x86_64")]
-    let own: &[(i64, &str)] = &names!("SYS_":
+    let own: &[(i64, &str)] = &names!(
         SYS_open SYS_creat SYS_stat SYS_access SYS_poll SYS_select SYS_pipe SYS_dup2 SYS_pause SYS_alarm SYS_fork
         SYS_vfork SYS_unlink SYS_mkdir SYS_rename SYS_readlink SYS_getdents SYS_time SYS_epoll_wait);
     #[cfg(not(target_arch = "x86_64"))]
     let own: &[(i64, &str)] = &[];
-    let everywhere = names!("SYS_":
+    let everywhere = names!(
         SYS_openat SYS_openat2 SYS_read SYS_write SYS_writev SYS_pread64 SYS_pwrite64 SYS_sendfile SYS_close SYS_dup
         SYS_pipe2 SYS_fcntl SYS_ioctl SYS_fstat SYS_newfstatat SYS_statx SYS_getdents64 SYS_getcwd SYS_chdir
         SYS_unlinkat SYS_mkdirat SYS_renameat2 SYS_readlinkat SYS_faccessat SYS_faccessat2 SYS_ftruncate
@@ -42,12 +31,13 @@ pub(in crate::plugin) fn name(number: i32) -> String {
         SYS_setns SYS_mount SYS_chroot SYS_perf_event_open SYS_userfaultfd SYS_keyctl SYS_uname SYS_sysinfo
         SYS_sched_setaffinity SYS_sched_getaffinity SYS_set_robust_list SYS_rseq SYS_getppid SYS_getuid);
     let known = own.iter().chain(&everywhere).find(|(known, _)| *known == i64::from(number));
-    known.map_or_else(|| format!("system call {number}"), |(_, name)| (*name).to_owned())
+    let known = known.and_then(|(_, name)| name.strip_prefix("SYS_"));
+    known.map_or_else(|| format!("system call {number}"), str::to_owned)
 }
 
 /// `SIGSEGV`, or its number.
 pub(super) fn signal_name(number: i32) -> String {
-    let names = names!("":
+    let names = names!(
         SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM
         SIGTERM SIGSTOP SIGXCPU SIGXFSZ SIGSYS);
     let known = names.iter().find(|(known, _)| *known == i64::from(number));

@@ -1,5 +1,8 @@
 //! The two seccomp filters. What they do not allow raises SIGSYS, and the child dies of it; system calls of another
 //! architecture (32-bit ones) end it at once.
+//!
+//! The first is the border to hostile code, which runs from a library's initialisers on and could keep the second from
+//! being raised: it would gain to read shared libraries (Landlock), on an old kernel whatever the user can read.
 
 use std::{collections::BTreeMap, io, os::fd::RawFd};
 
@@ -49,8 +52,9 @@ pub(super) fn opening(pipes: Pipes) -> io::Result<BpfProgram> {
     // Code is mapped, and made read-only once it is bound.
     rules.insert(libc::SYS_mmap, vec![]);
     rules.insert(libc::SYS_mprotect, vec![]);
-    // The second filter is still to come.
-    rules.insert(libc::SYS_seccomp, vec![]);
+    // The second filter is still to come. No flags: one of them hands refused calls to whoever listens.
+    let plain = vec![arg(0, Is::Eq, u64::from(libc::SECCOMP_SET_MODE_FILTER))?, arg(1, Is::Eq, 0)?];
+    rules.insert(libc::SYS_seccomp, vec![all(plain)?]);
     let no_new_privileges = arg(0, Is::Eq, libc::PR_SET_NO_NEW_PRIVS as u64)?;
     rules.insert(libc::SYS_prctl, vec![all(vec![no_new_privileges])?]);
     compiled(rules)
