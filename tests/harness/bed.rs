@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
 };
@@ -16,13 +17,20 @@ pub struct Bed {
     pub isolation: Isolation,
     folder: tempfile::TempDir,
     bystanders: RefCell<Option<Bystanders>>,
+    /// What was given out already: a port that nobody has bound yet could come again.
+    given: RefCell<BTreeSet<SocketAddr>>,
 }
 
 impl Bed {
     pub fn new(isolation: Isolation) -> Bed {
         // On the file system of the build: so the demo's programs are hard links, not copies.
         let folder = tempfile::Builder::new().prefix("bed-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        Bed { isolation, folder: folder.expect("a folder for the test"), bystanders: RefCell::new(None) }
+        Bed {
+            isolation,
+            folder: folder.expect("a folder for the test"),
+            bystanders: RefCell::new(None),
+            given: RefCell::default(),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -36,10 +44,15 @@ impl Bed {
         folder
     }
 
-    /// An address that is free now.
+    /// An address that is free now, and another one each time.
     pub fn free_address(&self) -> SocketAddr {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        listener.local_addr().expect("its address")
+        loop {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            let address = listener.local_addr().expect("its address");
+            if self.given.borrow_mut().insert(address) {
+                return address;
+            }
+        }
     }
 
     /// Ten look-alikes; they must live to the end of the test.

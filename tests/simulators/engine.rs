@@ -55,6 +55,8 @@ pub struct Looks {
     pub outlives: bool,
     /// Answers on its port as llama.cpp's server.
     pub answers: bool,
+    /// How long it uses a processor, of every 20 ms of work: where nothing is counted, only that shows the work.
+    pub burns_ms: u64,
 }
 
 /// What the child's process is told at its start.
@@ -64,6 +66,7 @@ pub struct Stage {
     port: Option<u16>,
     outlives: bool,
     answers: bool,
+    burns_ms: u64,
 }
 
 impl Engine {
@@ -80,9 +83,11 @@ impl Engine {
         let arguments = looks.arguments.iter().map(|a| a.replace("{port}", &number).replace("{model}", model));
         let mut command = engine_command(&file, looks.title);
         process::arguments(&mut command, arguments);
-        let Looks { outlives, answers, .. } = *looks;
-        command
-            .env(process::VARIABLE, process::engine_stage(Stage { model: model.to_owned(), port, outlives, answers }));
+        let Looks { outlives, answers, burns_ms, .. } = *looks;
+        command.env(
+            process::VARIABLE,
+            process::engine_stage(Stage { model: model.to_owned(), port, outlives, answers, burns_ms }),
+        );
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let orders = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Engine { model: model.to_owned(), child, orders, doing: Doing::Nothing })
@@ -159,21 +164,20 @@ pub fn run(stage: Stage) {
         }
         listener => listener,
     };
-    let seen = inside.clone();
+    let (seen, burns) = (inside.clone(), stage.burns_ms);
     let worker = std::thread::spawn(move || {
         loop {
             match seen.doing() {
                 Doing::Nothing | Doing::Stalled => std::thread::park(),
                 doing => {
-                    // A tenth of a processor: more than what counts as idle, and many fit on one machine.
-                    let end = Instant::now() + Duration::from_millis(2);
+                    let end = Instant::now() + Duration::from_millis(burns);
                     while Instant::now() < end {
                         std::hint::spin_loop();
                     }
                     if doing == Doing::Generating {
                         seen.decoded.fetch_add(1, Ordering::SeqCst);
                     }
-                    std::thread::sleep(Duration::from_millis(18));
+                    std::thread::sleep(Duration::from_millis(20_u64.saturating_sub(burns)));
                 }
             }
         }

@@ -203,11 +203,11 @@ pub fn capacity(kind: Kind) -> u64 {
 
 /// The engines of a backend, where they are processes of their own.
 fn looks(kind: Kind) -> Option<Looks> {
-    let looks = Looks { file: "", title: None, arguments: &[], outlives: false, answers: false };
+    let looks = Looks { file: "", title: None, arguments: &[], outlives: false, answers: false, burns_ms: 1 };
     Some(match kind {
         Kind::LmStudio => Looks { file: "node", arguments: &["llmworker.js"], outlives: true, ..looks },
         Kind::LocalAi | Kind::LocalAiWithLimits => {
-            Looks { file: "llama-cpp-fallback", arguments: &["--addr", "127.0.0.1:{port}"], ..looks }
+            Looks { file: "llama-cpp-fallback", arguments: &["--addr", "127.0.0.1:{port}"], burns_ms: 6, ..looks }
         }
         Kind::Vllm => Looks { file: "python3", title: Some("VLLM::EngineCore"), outlives: true, ..looks },
         Kind::LlamaRouter | Kind::TextGenerationWebui => {

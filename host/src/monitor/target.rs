@@ -17,7 +17,7 @@ use crate::{
     config::model::Target,
     health::{
         fault::{Fault, FaultClass},
-        machine::{Again, ExitSeen, Health, Verdict},
+        machine::{Again, ExitSeen, Health, SECOND_LOOK, Verdict},
         signals::{Owner, ProcessId},
         state::State,
     },
@@ -30,6 +30,9 @@ use crate::{
         watch::{SeenProcess, Wanted, Watch},
     },
 };
+
+/// So many looks at work that shows no movement yet; after them it is well or suspected.
+const UNMEASURED_LOOKS: u32 = 5;
 
 /// What others ask of a target's task.
 #[derive(Debug)]
@@ -408,9 +411,17 @@ impl TargetTask {
         let began = self.core.clock.now().mono;
         let bound = self.config.stall_after + Duration::from_secs(30);
         let mut wish = Wish { infer: None, port: true };
+        let mut unmeasured = 0;
         loop {
-            let verdict = self.look(std::mem::take(&mut wish)).await;
-            let open = verdict.suspect.is_some() && verdict.fault.is_none();
+            let mut verdict = self.look(std::mem::take(&mut wish)).await;
+            let mut open = verdict.suspect.is_some() && verdict.fault.is_none();
+            // Work that nothing was measured against yet is no proof that it goes on.
+            let works_unseen = verdict.is_sound() && verdict.in_flight && verdict.moving.is_none();
+            if works_unseen && !self.known.tree.is_empty() && unmeasured < UNMEASURED_LOOKS {
+                unmeasured += 1;
+                open = true;
+                verdict.again = Again::After(SECOND_LOOK);
+            }
             if !open || self.core.clock.now().mono.saturating_sub(began) > bound {
                 return verdict;
             }
