@@ -22,11 +22,6 @@ impl Backend for LlamaCppPython {
                 let info = json!({"title": "🦙 llama.cpp Python API", "version": "0.3.36"});
                 Reply::json(200, &json!({"openapi": "3.1.0", "info": info, "paths": {}}))
             }
-            // FastAPI's own; it touches no model, and needs no key.
-            ("GET", "/openapi.json") => {
-                let info = json!({"title": "🦙 llama.cpp Python API", "version": "0.3.36"});
-                Reply::json(200, &json!({"openapi": "3.1.0", "info": info, "paths": {"/v1/models": {}}}))
-            }
             ("GET", "/v1/models") => {
                 let model = |(id, _): &(String, Load)| json!({"id": id, "object": "model", "owned_by": "me", "permissions": []});
                 let data: Vec<Value> = world.models().iter().map(model).collect();
