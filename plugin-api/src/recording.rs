@@ -201,6 +201,24 @@ impl Recording {
         compare(expected, got).map_err(|(at, expected, got)| Box::new(Difference { step, at, expected, got }))
     }
 
+    /// Whether another recording is of the same session: header, events and effects, as JSON. The error says where it
+    /// is not.
+    pub fn same_as(&self, other: &Recording) -> Result<(), String> {
+        if self.header != other.header {
+            return Err(format!("the header: {:?}, and {:?}", self.header, other.header));
+        }
+        for (index, (step, another)) in self.steps.iter().zip(&other.steps).enumerate() {
+            let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into());
+            equal("", &read(&step.event), &read(&another.event))
+                .map_err(|(at, a, b)| format!("the event of step {index}, {at}: {a}, and {b}"))?;
+            self.compare(index, &another.said).map_err(|difference| difference.to_string())?;
+        }
+        match (self.steps.len(), other.steps.len()) {
+            (a, b) if a == b => Ok(()),
+            (a, b) => Err(format!("{a} steps, and {b}")),
+        }
+    }
+
     /// Plays the events to a plugin and gives the first difference. `step` hands one event over.
     pub fn replay(&self, mut step: impl FnMut(&str) -> Said) -> Result<(), Box<Difference>> {
         for (index, recorded) in self.steps.iter().enumerate() {
@@ -270,7 +288,16 @@ fn equal(at: &str, expected: &Value, got: &Value) -> Result<(), Place> {
             a.iter().zip(b).enumerate().try_for_each(|(i, (a, b))| equal(&format!("{at}/{i}"), a, b))
         }
         (a, b) if a == b => Ok(()),
+        (Value::String(a), Value::String(b)) if at == "/body" && same_json(a, b) => Ok(()),
         (a, b) => Err((at.to_owned(), a.to_string(), b.to_string())),
+    }
+}
+
+/// Whether two texts are the same JSON object: builds of one plugin may write its keys in another order.
+fn same_json(a: &str, b: &str) -> bool {
+    match (serde_json::from_str::<Map<String, Value>>(a), serde_json::from_str::<Map<String, Value>>(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
     }
 }
 
@@ -331,8 +358,27 @@ mod tests {
         let told = recording.replay(|_| Said::Effect(effects.next().unwrap().into())).unwrap_err();
         assert_eq!((told.step, told.at.as_str()), (1, "/report/phase"));
         assert_eq!((told.expected.as_str(), told.got.as_str()), (r#""ready""#, r#""loading""#));
+        let post = |body: &str| Said::Effect(format!(r#"{{"effect":"request","body":{}}}"#, Value::from(body)));
+        let wanted = post(r#"{"a":1,"b":2}"#);
+        assert_eq!(compare(&wanted, &post(r#"{"b":2,"a":1}"#)), Ok(()));
+        assert!(compare(&wanted, &post(r#"{"a":1,"b":3}"#)).is_err());
         let told = recording.replay(|_| Said::Failed { how: "error".into(), text: "no".into() }).unwrap_err();
         assert_eq!((told.step, told.got.as_str()), (0, "error: no"));
+    }
+
+    #[test]
+    fn two_recordings_are_the_same_by_what_they_say() {
+        let recording = Recording::parse(FILE).unwrap();
+        let same = FILE.replace(r#""request":0,"ms":4"#, r#""ms":4,"request":0"#);
+        assert_eq!(recording.same_as(&Recording::parse(&same).unwrap()), Ok(()));
+        for (from, to, told) in [
+            ("idle", "busy", "the header"),
+            (r#""ms":4"#, r#""ms":5"#, "the event of step 1, /ms"),
+            ("ready", "loading", "step 1, /report/phase"),
+        ] {
+            let other = Recording::parse(&FILE.replace(from, to)).unwrap();
+            assert!(recording.same_as(&other).unwrap_err().contains(told), "{to}");
+        }
     }
 
     #[test]

@@ -218,7 +218,7 @@ impl Scene {
     }
 }
 
-/// Compares a session with the file `NAME.jsonl` of a folder: the promise that the plugin's effects keep. With
+/// Compares a session, as JSON, with the file `NAME.jsonl` of a folder: the promise that the plugin's effects keep. With
 /// `AI_MONITOR_UPDATE_GOLDEN` set, the file is written instead.
 ///
 /// # Panics
@@ -231,13 +231,13 @@ pub fn assert_kept(folder: impl AsRef<Path>, name: &str, recording: &Recording) 
         fs::write(&path, &now).expect("the session file");
     }
     let kept = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let differ = kept.lines().zip(now.lines()).position(|(kept, now)| kept != now);
-    assert!(
-        kept == now,
-        "{} is another session from line {} on; if that is meant, run the test with AI_MONITOR_UPDATE_GOLDEN=1:\n{now}",
-        path.display(),
-        differ.unwrap_or(kept.lines().count().min(now.lines().count())) + 1
-    );
+    let kept = Recording::parse(&kept).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    if let Err(where_) = kept.same_as(recording) {
+        panic!(
+            "{} is another session: {where_}; if that is meant, run the test with AI_MONITOR_UPDATE_GOLDEN=1:\n{now}",
+            path.display()
+        );
+    }
 }
 
 fn routes(manifest: &Manifest, session: &SessionKind) -> Vec<String> {

@@ -66,9 +66,9 @@ pub(super) enum Command {
     /// Write a plugin of your own to begin with: it builds, and passes `plugin check`
     New(new::Args),
     /// Put a plugin to the test of every rule of the contract
-    Check(check::Args),
+    Check(Box<check::Args>),
     /// Run one probe or repair of a plugin against a server, and show each step
-    Run(run_once::Args),
+    Run(Box<run_once::Args>),
     /// Play a recorded session to a plugin, and show where it now does something else
     Replay(replay::Args),
 }
@@ -85,8 +85,8 @@ pub(super) async fn plugin(flags: &Flags, command: Command) -> anyhow::Result<Ex
         Command::Consent { id, yes } => consent::consent(flags, &id, yes).await,
         Command::Release { id } => switch(flags, &id, "release").await,
         Command::New(args) => new::new(&args),
-        Command::Check(args) => check::check(args).await,
-        Command::Run(args) => run_once::run(args).await,
+        Command::Check(args) => check::check(*args).await,
+        Command::Run(args) => run_once::run(*args).await,
         Command::Replay(args) => replay::replay(&args).await,
     }
 }
