@@ -38,7 +38,8 @@ fn healthy() -> Scene {
 }
 
 /// With all its answers from a real server.
-const RECORDED: [&str; 9] = ["liveness", "idle", "busy", "inference", "wrong", "full", "asleep", "missing", "router"];
+const RECORDED: [&str; 10] =
+    ["liveness", "idle", "busy", "inference", "wrong", "full", "asleep", "missing", "router", "python"];
 
 fn kept(name: &str, backend: &str, shows: &str, start: &Start, scene: Scene) {
     let mut session = scene.record(&PLUGIN, start, backend, shows);
@@ -83,16 +84,21 @@ fn inferences_are_kept() {
     kept("full", LLAMA, "no free slot", &ask(None, "llama.cpp"), full);
     let asleep = Scene::new().on("GET /health", recorded!("sleep_health")).on("GET /props", recorded!("sleep_props"));
     kept("asleep", LLAMA, "asleep: it is not woken", &ask(None, "llama.cpp"), asleep);
-    let python = Scene::new().on("GET /v1/models", recorded!("python_models"));
-    kept("missing", "llama-cpp-python", "a model that it has not", &ask(Some("nope"), "llama-cpp-python"), python);
+    let python = Scene::new().on("GET /openapi.json", recorded!("python_docs"));
+    let shows = "a token would break off a user's answer";
+    kept("python", "llama-cpp-python 0.3.36", shows, &ask(None, "llama-cpp-python"), python);
 }
 
 #[test]
 fn a_routers_sessions_are_kept() {
-    let router = Scene::new()
-        .on("GET /health", recorded!("router_health"))
-        .on("GET /props", recorded!("router_props"))
-        .on("GET /v1/models", recorded!("router_models_after_evict"));
+    const ROUTER: &str = "llama.cpp b11669, a router";
+    let router = || {
+        Scene::new()
+            .on("GET /health", recorded!("router_health"))
+            .on("GET /props", recorded!("router_props"))
+            .on("GET /v1/models", recorded!("router_models_after_evict"))
+    };
     let start = look(Depth::Readiness, "llama.cpp-router");
-    kept("router", "llama.cpp b11669, a router", "one model of three is loaded", &start, router);
+    kept("router", ROUTER, "one model of three is loaded", &start, router());
+    kept("missing", ROUTER, "a model that is not loaded", &ask(Some("alpha"), "llama.cpp-router"), router());
 }
