@@ -17,6 +17,8 @@ use super::{
 
 /// The largest effect, report included, in bytes.
 pub const EFFECT_MAX: usize = 1024 * 1024;
+/// Room for most events, in bytes; for others the buffer grows.
+const EVENT_USUAL: usize = 1024;
 /// A step that took longer ends its session. In process it is a bug of ours; a child is ended while it still runs.
 const STEP_MAX: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,8 @@ pub struct PluginSession {
     well: bool,
     /// Whether it is a repair, known from `start`.
     repair: bool,
+    /// The last event as JSON: one buffer for all of them.
+    event: Vec<u8>,
 }
 
 /// Where a session runs.
@@ -67,7 +71,7 @@ impl PluginSession {
     }
 
     fn on(seat: Seat) -> PluginSession {
-        PluginSession { seat, over: false, well: false, repair: false }
+        PluginSession { seat, over: false, well: false, repair: false, event: Vec::with_capacity(EVENT_USUAL) }
     }
 
     /// Takes one event, gives what is wanted next, within the contract's limits. After a report or an error only
@@ -80,12 +84,14 @@ impl PluginSession {
         if let Event::Start(start) = event {
             self.repair = matches!(start.session, SessionKind::Repair { .. });
         }
-        let event = serde_json::to_vec(event).map_err(|e| StepError::Protocol(format!("the event: {e}")))?;
         self.over = true;
+        self.event.clear();
+        serde_json::to_writer(&mut self.event, event).map_err(|e| StepError::Protocol(format!("the event: {e}")))?;
+        let event = &self.event;
         let wanted = match &mut self.seat {
             Seat::InProcess(handle) => {
                 let begun = Instant::now();
-                let written = written(handle.step(&event, EFFECT_MAX));
+                let written = written(handle.step(event, EFFECT_MAX));
                 let took = begun.elapsed();
                 if took > STEP_MAX {
                     return Err(StepError::Overrun(format!("one step took {} ms", took.as_millis())));
@@ -93,7 +99,7 @@ impl PluginSession {
                 Wanted::read(&written?, self.repair)
             }
             Seat::Isolated(seat) => {
-                let written = seat.step(&event).await.inspect_err(|error| {
+                let written = seat.step(event).await.inspect_err(|error| {
                     self.well = matches!(error, StepError::Plugin(_));
                 })?;
                 Wanted::read(&written, self.repair)

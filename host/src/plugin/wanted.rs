@@ -61,10 +61,10 @@ impl Wanted {
         if !text.trim_ascii_start().starts_with('{') {
             return Err(format!("the effect cannot be read: it is no JSON object but {:?}", start_of(text)));
         }
-        let head: Head = part(text, "effect")?;
-        Ok(match &*head.effect {
+        Ok(match &*name(text)? {
             "request" => Wanted::Request(part(text, "effect")?),
-            "read" => Wanted::Read,
+            // It has nothing else, and must be whole all the same.
+            "read" => part::<Head>(text, "effect").map(|_| Wanted::Read)?,
             "wait" => {
                 let Wait { ms, note } = part(text, "effect")?;
                 Wanted::Wait { ms, note }
@@ -76,6 +76,14 @@ impl Wanted {
                 return Err(format!("the effect `{other}` is none of `request`, `read`, `wait`, `report`"));
             }
         })
+    }
+}
+
+/// Which effect a text is. Where it comes first, as most plugins write it, nothing has to be read to find it.
+fn name(text: &str) -> Result<Cow<'_, str>, String> {
+    match text.strip_prefix(r#"{"effect":""#).and_then(|rest| rest.split_once('"')) {
+        Some((name, _)) if !name.contains('\\') => Ok(Cow::Borrowed(name)),
+        _ => part::<Head>(text, "effect").map(|head| head.effect),
     }
 }
 
@@ -142,6 +150,8 @@ mod tests {
     fn order_space_and_unknown_keys_do_not_matter() {
         let text = br#" { "new": {"a": [1]}, "ms": 10, "note": null, "effect": "wait" } "#;
         assert_eq!(Wanted::read(text, false), Ok(Wanted::Wait { ms: 10, note: None }));
+        let text = br#"{"effect":"re\u0061d"}"#;
+        assert_eq!(Wanted::read(text, false), Ok(Wanted::Read));
         let text = br#"{"report":{"result":"done"},"effect":"report"}"#;
         assert!(matches!(Wanted::read(text, true), Ok(Wanted::Report(Said::Repaired(_)))));
     }
@@ -159,6 +169,7 @@ mod tests {
         assert!(error("all is well").contains("no JSON object but \"all is well\""));
         assert!(error(r#"["read"]"#).contains("no JSON object"));
         assert!(error(r#"{"effect":"read"} more"#).contains("trailing characters"));
+        assert!(error(r#"{"effect":"read""#).contains("EOF while parsing"));
         assert!(error(r#"{"ms":10}"#).contains("missing field `effect`"));
         assert!(error(r#"{"effect":"run","argv":[]}"#).contains("the effect `run` is none of"));
         assert!(error(r#"{"effect":"wait"}"#).contains("missing field `ms`"));
