@@ -155,14 +155,19 @@ mod real {
         succeeds(&["plugin", "new", "my-server", "--path", &text(folder.path()), "--api-path", &text(&root())]);
         let crate_folder = folder.path().join("my-server");
         let target: PathBuf = folder.path().join("target");
-        let built = Command::new(env!("CARGO"))
-            .args(["test", "--offline"])
-            .current_dir(&crate_folder)
-            .env("CARGO_TARGET_DIR", &target)
-            .output()
-            .expect("cargo starts");
-        assert!(built.status.success(), "{}", printed(&built));
-        assert!(printed(&built).contains("keeps_the_contract ... ok"), "{}", printed(&built));
+        let cargo = |what: &str| {
+            let done = Command::new(env!("CARGO"))
+                .args([what, "--offline"])
+                .current_dir(&crate_folder)
+                .env("CARGO_TARGET_DIR", &target)
+                .output()
+                .expect("cargo starts");
+            assert!(done.status.success(), "cargo {what}: {}", printed(&done));
+            printed(&done)
+        };
+        assert!(cargo("test").contains("keeps_the_contract ... ok"));
+        // The tests do not leave the library where it is dropped in from.
+        cargo("build");
         let library = target.join("debug/libmy_server.so");
         fs::copy(crate_folder.join("src/manifest.json"), target.join("debug/libmy_server.json")).expect("the manifest");
         let told = succeeds(&["plugin", "check", &text(&library), "--sessions", "50"]);
