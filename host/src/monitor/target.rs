@@ -31,8 +31,8 @@ use crate::{
     },
 };
 
-/// So many looks at work that shows no movement yet; after them it is well or suspected.
-const UNMEASURED_LOOKS: u32 = 5;
+/// So long work may show no movement yet; after it, it is well or suspected (health calls nothing flat before a second).
+const UNMEASURED: Duration = Duration::from_secs(3);
 
 /// What others ask of a target's task.
 #[derive(Debug)]
@@ -411,14 +411,13 @@ impl TargetTask {
         let began = self.core.clock.now().mono;
         let bound = self.config.stall_after + Duration::from_secs(30);
         let mut wish = Wish { infer: None, port: true };
-        let mut unmeasured = 0;
         loop {
             let mut verdict = self.look(std::mem::take(&mut wish)).await;
             let mut open = verdict.suspect.is_some() && verdict.fault.is_none();
             // Work that nothing was measured against yet is no proof that it goes on.
             let works_unseen = verdict.is_sound() && verdict.in_flight && verdict.moving.is_none();
-            if works_unseen && !self.known.tree.is_empty() && unmeasured < UNMEASURED_LOOKS {
-                unmeasured += 1;
+            let elapsed = self.core.clock.now().mono.saturating_sub(began);
+            if works_unseen && !self.known.tree.is_empty() && elapsed < UNMEASURED {
                 open = true;
                 verdict.again = Again::After(SECOND_LOOK);
             }
