@@ -88,6 +88,11 @@ impl Verdict {
             && self.suspect.is_none()
             && matches!(self.state, State::Online | State::Busy | State::Sleeping | State::Slow)
     }
+
+    /// A class showed itself and is not confirmed yet.
+    pub fn is_undecided(&self) -> bool {
+        self.suspect.is_some() && self.fault.is_none()
+    }
 }
 
 /// How a process ended, as far as it is known.

@@ -31,8 +31,9 @@ use crate::{
     },
 };
 
-/// So long work may show no movement yet; after it, it is well or suspected (health calls nothing flat before a second).
-const UNMEASURED: Duration = Duration::from_secs(3);
+/// So long after an act, work may show no movement yet; then it is well or suspected (health calls nothing flat before a
+/// second).
+pub(super) const UNMEASURED: Duration = Duration::from_secs(3);
 
 /// What others ask of a target's task.
 #[derive(Debug)]
@@ -411,31 +412,45 @@ impl TargetTask {
         let began = self.core.clock.now().mono;
         let bound = self.config.stall_after + Duration::from_secs(30);
         let mut wish = Wish { infer: None, port: true };
+        let mut first = true;
         loop {
             let mut verdict = self.look(std::mem::take(&mut wish)).await;
-            let mut open = verdict.suspect.is_some() && verdict.fault.is_none();
-            // Work that nothing was measured against yet is no proof that it goes on.
-            let works_unseen = verdict.is_sound() && verdict.in_flight && verdict.moving.is_none();
-            let elapsed = self.core.clock.now().mono.saturating_sub(began);
-            if works_unseen && !self.known.tree.is_empty() && elapsed < UNMEASURED {
-                open = true;
+            let took = self.core.clock.now().mono.saturating_sub(began);
+            // What the first look calls movement is against the time before the act: the act itself may be it.
+            let unseen = took < UNMEASURED && self.works_unseen(&verdict, first);
+            first = false;
+            if unseen {
                 verdict.again = Again::After(SECOND_LOOK);
             }
-            if !open || self.core.clock.now().mono.saturating_sub(began) > bound {
+            if !(unseen || verdict.is_undecided()) || took > bound {
                 return verdict;
             }
             match verdict.again {
                 Again::AtInterval => return verdict,
                 Again::After(wait) => {
-                    let mut control = self.control.clone();
-                    tokio::select! {
-                        _ = control.wait_for(|c| c.shutting_down) => return verdict,
-                        () = tokio::time::sleep(wait) => {}
+                    if self.pause(wait).await {
+                        return verdict;
                     }
                 }
                 Again::Infer => wish.infer = self.inference_due(true),
             }
         }
+    }
+
+    /// Until the next look. True: the monitor ends, and it was cut short.
+    pub(super) async fn pause(&self, wait: Duration) -> bool {
+        let mut control = self.control.clone();
+        tokio::select! {
+            _ = control.wait_for(|c| c.shutting_down) => true,
+            () = tokio::time::sleep(wait) => false,
+        }
+    }
+
+    /// It has work, and nothing shows yet that the work goes on: that it answers proves nothing, for a front answers on
+    /// while its engine is gone. Of a server whose processes are not known nothing more will show.
+    pub(super) fn works_unseen(&self, verdict: &Verdict, first_after_act: bool) -> bool {
+        let still = first_after_act || verdict.moving.is_none();
+        verdict.is_sound() && verdict.in_flight && still && !self.known.tree.is_empty()
     }
 
     pub fn owner(&self) -> &Owner {

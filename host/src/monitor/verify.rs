@@ -19,7 +19,7 @@ use crate::{
     act::Loaded,
     health::{
         fault::{Evidence, EvidenceLine, Fault, FaultClass},
-        machine::{Again, Verdict},
+        machine::{Again, SECOND_LOOK, Verdict},
         state::State,
     },
     probe::session::RepairAsk,
@@ -154,12 +154,17 @@ impl TargetTask {
         let infer = || Wish { infer: Some(Infer { model: Some(model.to_owned()), scheduled: false }), port: false };
         let mut verdict = self.look(infer()).await;
         for _ in 0..3 {
-            let undecided = verdict.suspect.is_some() && verdict.fault.is_none();
-            if !undecided || self.control.borrow().shutting_down {
+            let undecided = verdict.is_undecided() || self.works_unseen(&verdict, false);
+            if !undecided {
                 break;
             }
-            if let Again::After(wait) = verdict.again {
-                tokio::time::sleep(wait.min(Duration::from_secs(3))).await;
+            let wait = match verdict.again {
+                Again::After(wait) => wait.min(Duration::from_secs(3)),
+                Again::AtInterval => SECOND_LOOK,
+                Again::Infer => Duration::ZERO,
+            };
+            if self.pause(wait).await {
+                break;
             }
             verdict = self.look(infer()).await;
         }
