@@ -219,7 +219,7 @@ fn front_only(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     let failed_symptom = look.symptoms().find(|s| matches!(s.id.as_str(), "engine_dead" | "model_crashed"));
     let lost = health.engine_lost && facts.lost_engine == Some(LostEngine::Never);
     let ends = health.engine_ends.len();
-    let waiting = health.queued > 0 && health.running == 0 && health.flat_for(look.now) >= facts.stall_after;
+    let waiting = health.queued > 0 && health.running == 0 && health.still_for(look.now) >= facts.stall_after;
     let failed_phase = look.phase() == Some(Phase::Failed);
     let mut c = Candidate::new(FaultClass::FrontOnly, Depth::Inference)
         .line("liveness", front.sentence())
@@ -279,10 +279,14 @@ fn stalled(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
         _ => None,
     };
     let token_late = look.inference() == Some(InferenceResult::Timeout);
-    let flat_for = health.flat_for(look.now);
-    let flat = flat_for >= SHORTEST_FLAT;
+    // Work in flight counts from when it was first seen. A route that is silent and a token that does not come are our
+    // own requests, asked of what may have had nothing to do before.
+    let (flat_for, still_for) = (health.flat_for(look.now), health.still_for(look.now));
     let in_flight = health.in_flight(look);
-    let holds = stopped.is_some() || (flat && (progress_silent.is_some() || token_late || in_flight));
+    let asked_in_vain = progress_silent.is_some() || token_late;
+    let holds = stopped.is_some()
+        || (in_flight && still_for >= SHORTEST_FLAT)
+        || (asked_in_vain && flat_for >= SHORTEST_FLAT);
     // Asked for a token, and none could be asked for without harm: nothing is proven, and it is asked again in time.
     let undecidable = look.inference() == Some(InferenceResult::Skipped) && stopped.is_none() && !in_flight;
     if !holds || undecidable {
@@ -290,7 +294,7 @@ fn stalled(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     }
     let mut c = Candidate::new(FaultClass::Stalled, Depth::Progress)
         .fact("in_flight", json!(health.running + health.queued))
-        .fact("flat_for", json!(flat_for.as_secs_f64()))
+        .fact("flat_for", json!(if in_flight { still_for } else { flat_for }.as_secs_f64()))
         .fact("own_request", json!(look.signals.own_requests > 0));
     c.model = engine_model(look, stopped.map(|p| p.session_id.as_str()));
     if let Some(p) = stopped {
@@ -306,13 +310,13 @@ fn stalled(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     if in_flight {
         c = c.line(
             "progress",
-            format!("{} in flight, flat for {} s", health.running + health.queued, flat_for.as_secs()),
+            format!("{} in flight, flat for {} s", health.running + health.queued, still_for.as_secs()),
         );
     }
-    let long_enough = flat_for >= facts.stall_after;
+    let long_enough = |time: Duration| time >= facts.stall_after;
     // In flight is known, or our own request is what stands still: else only a token decides.
-    c.ripe = stopped.is_some() || (long_enough && (in_flight || token_late));
-    c.needs_token = !c.ripe && !in_flight && long_enough;
+    c.ripe = stopped.is_some() || (in_flight && long_enough(still_for)) || (token_late && long_enough(flat_for));
+    c.needs_token = !c.ripe && !in_flight && long_enough(flat_for);
     if !c.ripe && !c.needs_token {
         c.look_again = Some((facts.stall_after / 4).clamp(Duration::from_millis(300), Duration::from_millis(2500)));
     }

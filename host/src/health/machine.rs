@@ -139,8 +139,11 @@ pub struct Health {
     last: Option<(Now, Measures)>,
     /// Since when nothing moved, by what counts for a stall.
     flat_since: Option<Duration>,
-    /// What was measured when something last moved: little work does not show from one look to the next, and adds up.
+    /// What was measured when something last moved, or work came in: little work does not show from one look to the
+    /// next, and adds up.
     flat_base: Option<Measures>,
+    /// Since when work has been seen in flight, at each look.
+    work_since: Option<Duration>,
     /// Requests at work and waiting when last known.
     pub(super) running: u64,
     pub(super) queued: u64,
@@ -167,6 +170,7 @@ impl Health {
             last: None,
             flat_since: None,
             flat_base: None,
+            work_since: None,
             running: 0,
             queued: 0,
             engines: BTreeSet::new(),
@@ -222,7 +226,7 @@ impl Health {
             (moved, _) => moved,
         };
         self.notice_flatness(look, &engines_moved, &measures);
-        self.notice_work(look);
+        self.notice_work(look, &measures);
         self.notice_errors(look);
         self.last = Some((look.now, measures));
 
@@ -304,13 +308,20 @@ impl Health {
         }
     }
 
-    fn notice_work(&mut self, look: &Look) {
+    fn notice_work(&mut self, look: &Look, measures: &Measures) {
         let known: Vec<_> = look.engines().unwrap_or_default().iter().filter(|e| e.running.is_some()).collect();
         if !known.is_empty() {
             self.running = known.iter().filter_map(|e| e.running).sum();
             self.queued = known.iter().filter_map(|e| e.queued).sum();
         } else if look.engines().is_some_and(<[_]>::is_empty) {
             (self.running, self.queued) = (0, 0);
+        }
+        if !self.in_flight(look) {
+            self.work_since = None;
+        } else if self.work_since.is_none() {
+            self.work_since = Some(look.now.mono);
+            // Spread over the idle time before it, what it does would be too little to be called movement.
+            self.flat_base = Some(measures.clone());
         }
     }
 
@@ -326,9 +337,15 @@ impl Health {
         }
     }
 
-    /// How long nothing moved.
+    /// How long nothing moved, with work to do or without.
     pub(super) fn flat_for(&self, now: Now) -> Duration {
         self.flat_since.map_or(Duration::ZERO, |since| now.mono.saturating_sub(since))
+    }
+
+    /// How long nothing moved though there was work all that time: what idles stands still, too, and rightly.
+    pub(super) fn still_for(&self, now: Now) -> Duration {
+        let working_for = self.work_since.map_or(Duration::ZERO, |since| now.mono.saturating_sub(since));
+        self.flat_for(now).min(working_for)
     }
 
     pub(super) fn in_flight(&self, look: &Look) -> bool {

@@ -381,6 +381,61 @@ fn in_flight_and_flat_is_stalled_only_after_t() {
     assert_eq!(class(&film.look(2500, round())), Some(FaultClass::Stalled));
 }
 
+/// What idles stands still for hours, and rightly: only from its first request on it counts.
+#[test]
+fn idle_time_before_the_first_request_is_no_stall() {
+    let mut film = film();
+    assert!((0..20).all(|_| film.well().is_sound()));
+    let asked = || vec![ok(Depth::Liveness), ok(Depth::Readiness), working(1, 0)];
+    for after in [1000, 300, 300] {
+        let verdict = film.look(after, asked());
+        assert_eq!((class(&verdict), verdict.suspect, verdict.state), (None, None, State::Busy), "{verdict:?}");
+    }
+    // Still at it, T after it began: a stall, with the time that it had work.
+    for _ in 0..3 {
+        assert_eq!(class(&film.look(3000, asked())), None);
+    }
+    let fault = film.look(3000, asked()).fault.expect("a stall is found");
+    assert_eq!((fault.class, &fault.evidence.facts["flat_for"]), (FaultClass::Stalled, &12.6.into()));
+    assert_eq!(fault.evidence.lines[0].text, "1 in flight, flat for 12 s");
+}
+
+/// Over a long idle time before it, what a slow request does would be no share of a core at all.
+#[test]
+fn little_work_after_a_long_idle_time_is_work() {
+    let mut film = film();
+    assert!((0..20).all(|_| film.look(60_000, vec![ok(Depth::Liveness), working(0, 0)]).is_sound()));
+    film.look(1000, vec![ok(Depth::Liveness), working(1, 0)]);
+    for n in 0..80 {
+        film.burn(10);
+        let verdict = film.look(250, vec![ok(Depth::Liveness), working(1, 0)]);
+        assert_eq!((class(&verdict), verdict.suspect), (None, None), "at look {n}: {}", verdict.why);
+    }
+}
+
+#[test]
+fn idle_time_before_requests_wait_is_no_lost_engine() {
+    let mut film = film();
+    assert!((0..20).all(|_| film.well().is_sound()));
+    let waiting = || {
+        let engine = Engine {
+            id: "llama-server/1".into(),
+            process: Some("1".into()),
+            running: Some(0),
+            queued: Some(3),
+            ..Engine::default()
+        };
+        let report = Report { engines: Some(vec![engine]), ..Report::default() };
+        vec![ok(Depth::Liveness), ok(Depth::Readiness), said(Depth::Progress, Outcome::Ok, None, report)]
+    };
+    for after in [1000, 300, 300] {
+        let verdict = film.look(after, waiting());
+        assert_eq!((class(&verdict), verdict.suspect), (None, None), "{verdict:?}");
+    }
+    film.look(10_000, waiting());
+    assert_eq!(class(&film.look(300, waiting())), Some(FaultClass::FrontOnly));
+}
+
 #[test]
 fn a_token_that_moves_ends_the_suspicion() {
     let mut film = film();
