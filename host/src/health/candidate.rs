@@ -356,8 +356,13 @@ fn erring(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     None
 }
 
-/// A model that the configuration requires is in no list; where the list is not known, nothing is said.
+/// A model that the configuration requires is in no list; where the list is not known, nothing is said. What does not
+/// answer or is still loading lists nothing that counts.
 fn model_missing(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
+    let Said::Ok(_) = look.said(Depth::Liveness) else { return None };
+    if matches!(look.phase(), Some(Phase::Loading | Phase::Starting)) {
+        return None;
+    }
     let models = look.models()?;
     let is_there = |wanted: &String| models.iter().any(|m| m.id == *wanted || m.aliases.contains(wanted));
     let mut missing = health.facts().models.iter().filter(|wanted| !is_there(wanted));

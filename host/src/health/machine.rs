@@ -89,6 +89,13 @@ impl Verdict {
             && matches!(self.state, State::Online | State::Busy | State::Sleeping | State::Slow)
     }
 
+    /// It serves what it has, though a model that the configuration requires may not be among it. For what is learnt of a
+    /// server that runs (it was ready, so much it held), never for calling it well: that is [`Verdict::is_sound`].
+    pub fn serves(&self) -> bool {
+        let class = self.fault.as_ref().map(|fault| fault.class).or(self.suspect);
+        self.is_sound() || class == Some(FaultClass::ModelMissing)
+    }
+
     /// A class showed itself and is not confirmed yet.
     pub fn is_undecided(&self) -> bool {
         self.suspect.is_some() && self.fault.is_none()
@@ -234,6 +241,10 @@ impl Health {
             Some(candidate) => self.weigh(candidate, look, &tree_moved),
             None => self.well(look, &engines_moved),
         };
+        if verdict.serves() {
+            (self.ready, self.ever_ready) = (true, true);
+            self.exit = None;
+        }
         self.state = verdict.state;
         verdict
     }
@@ -434,10 +445,6 @@ impl Health {
         };
         if verdict.is_sound() || verdict.state == State::Loading {
             self.suspicion = None;
-        }
-        if verdict.is_sound() {
-            (self.ready, self.ever_ready) = (true, true);
-            self.exit = None;
         }
         verdict
     }

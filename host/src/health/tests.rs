@@ -706,6 +706,43 @@ fn a_plugin_s_own_failure_is_never_evidence() {
     }
 }
 
+/// A look at a target that lacks a model which its configuration requires.
+fn lacking_a_model() -> Vec<Observation> {
+    let report = Report { models: Some(Vec::new()), ..Report::default() };
+    vec![ok(Depth::Liveness), said(Depth::Readiness, Outcome::Ok, None, report)]
+}
+
+/// It serves all the rest: once it stops listening it is dead, not on its way to its first ready.
+#[test]
+fn a_server_that_only_lacks_a_model_was_ready() {
+    let mut film = film_with(Facts { models: vec!["big".into()], ..facts() }, false);
+    for _ in 0..2 {
+        let verdict = film.look(1000, lacking_a_model());
+        assert_eq!((verdict.serves(), verdict.is_sound()), (true, false), "{verdict:?}");
+    }
+    assert!(film.health.ever_ready());
+    film.port = PortHolder::Nobody;
+    film.look(1000, vec![bad(Depth::Liveness, Outcome::Refused)]);
+    assert_eq!(class(&film.look(300, vec![bad(Depth::Liveness, Outcome::Refused)])), Some(FaultClass::Dead));
+}
+
+#[test]
+fn what_loads_or_answers_nothing_has_no_list_yet() {
+    let loading = |liveness: Outcome, phase| {
+        let mut film = film_with(Facts { models: vec!["big".into()], ..facts() }, false);
+        let report = Report { phase, models: Some(Vec::new()), ..Report::default() };
+        film.look(1000, vec![said(Depth::Liveness, liveness, None, report)])
+    };
+    for verdict in [
+        loading(Outcome::Ok, Some(Phase::Loading)),
+        loading(Outcome::Ok, Some(Phase::Starting)),
+        loading(Outcome::Refused, None),
+    ] {
+        assert_eq!((verdict.state, verdict.serves(), verdict.suspect), (State::Loading, false, None), "{verdict:?}");
+    }
+    assert!(loading(Outcome::Ok, None).serves());
+}
+
 #[test]
 fn a_required_model_that_no_known_list_has_is_missing() {
     let required = |names: &[&str]| Facts { models: names.iter().map(|n| (*n).to_owned()).collect(), ..facts() };

@@ -58,11 +58,11 @@ pub(super) struct Known {
     pub last_success: Option<Timestamp>,
     /// ms
     pub response_time: Option<f64>,
-    /// Bytes that the tree held when it was last well.
+    /// Bytes that the tree held when it last served.
     pub memory: u64,
     /// Looks in a row that were judged foreign or malformed: identification is due.
     pub strange: u32,
-    /// The models when it was last well: what must be there again.
+    /// The models when it last served: what must be there again.
     pub well: Option<Vec<Model>>,
 }
 
@@ -249,6 +249,8 @@ impl TargetTask {
         known.response_time = record.filter(|r| r.status.is_some()).map(|r| r.ms as f64);
         if verdict.is_sound() {
             known.last_success = Some(look.now.wall);
+        }
+        if verdict.serves() {
             known.memory = known.tree.iter().filter_map(|p| p.memory_bytes).sum();
             known.well = known.models.clone();
             self.core.journal.mark_ready(&self.config.name, look.now.wall);
