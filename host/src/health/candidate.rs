@@ -284,9 +284,8 @@ fn stalled(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     let (flat_for, still_for) = (health.flat_for(look.now), health.still_for(look.now));
     let in_flight = health.in_flight(look);
     let asked_in_vain = progress_silent.is_some() || token_late;
-    let holds = stopped.is_some()
-        || (in_flight && still_for >= SHORTEST_FLAT)
-        || (asked_in_vain && flat_for >= SHORTEST_FLAT);
+    let holds =
+        stopped.is_some() || (in_flight && still_for >= SHORTEST_FLAT) || (asked_in_vain && flat_for >= SHORTEST_FLAT);
     // Asked for a token, and none could be asked for without harm: nothing is proven, and it is asked again in time.
     let undecidable = look.inference() == Some(InferenceResult::Skipped) && stopped.is_none() && !in_flight;
     if !holds || undecidable {
