@@ -17,4 +17,5 @@ pub mod plugin;
 pub mod policy;
 pub mod probe;
 pub mod process;
+pub mod secrets;
 pub mod time;

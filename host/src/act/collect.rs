@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use super::{Ground, text};
 use crate::{
     incident::act::{ActCall, Outcome},
-    logs::{redact, tail},
+    logs::tail,
     process::{self, places},
+    secrets::{redact, redact_json},
 };
 
 /// Lines of each log.
@@ -101,8 +102,8 @@ fn write(
 ) -> io::Result<(PathBuf, Vec<String>)> {
     fs::create_dir_all(bundles)?;
     let folder = new_folder(bundles, name)?;
-    let text = serde_json::to_string_pretty(evidence).map_err(io::Error::other)?;
-    fs::write(folder.join("evidence.json"), redact(&text))?;
+    let text = serde_json::to_string_pretty(&redact_json(evidence)).map_err(io::Error::other)?;
+    fs::write(folder.join("evidence.json"), text)?;
     let mut left_out = Vec::new();
     for (file, log) in logs.iter().filter(|(_, log)| log.exists()) {
         // From which file it is stands in its first line.
@@ -164,15 +165,18 @@ mod tests {
     fn a_bundle_has_what_there_is_and_no_secrets() {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let log = folder.path().join("server.log");
-        fs::write(&log, "started\nAuthorization: Bearer abc.def\n").expect("a log");
+        fs::write(&log, "started\nAuthorization: Bearer abc.def\nCookie: a=b; c=d\nProxy-Authorization: Basic eA==\n")
+            .expect("a log");
         let bundles = folder.path().join("bundles");
-        let evidence = json!({"note": "api_key=abc"});
+        let evidence = json!({"note": "it said \"api_key=abc\"", "auth": {"user": "me"}});
         let logs = [("output.log".into(), folder.path().join("none.log")), ("log-1.log".into(), log.clone())];
         let (first, left_out) = write(&bundles, "it-1", &evidence, &logs).expect("a bundle");
         assert_eq!((first.clone(), left_out), (bundles.join("it-1"), vec![]));
         let read = |name: &str| fs::read_to_string(first.join(name)).expect("a file of the bundle");
-        assert_eq!(read("evidence.json"), "{\n  \"note\": \"api_key=***\"\n}");
-        assert_eq!(read("log-1.log"), format!("# {}\nstarted\nAuthorization: Bearer ***\n", log.display()));
+        let kept: Value = serde_json::from_str(&read("evidence.json")).expect("JSON still");
+        assert_eq!(kept, json!({"note": "it said \"api_key=***\"", "auth": "***"}));
+        let lines = "started\nAuthorization: Bearer ***\nCookie: ***\nProxy-Authorization: Basic ***\n";
+        assert_eq!(read("log-1.log"), format!("# {}\n{lines}", log.display()));
         assert!(!first.join("output.log").exists());
         // In the same second.
         assert_eq!(write(&bundles, "it-1", &evidence, &[]).expect("another").0, bundles.join("it-1-2"));

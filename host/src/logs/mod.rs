@@ -2,7 +2,6 @@
 //!
 //! A healing action is an event with the target `recovery`: `tracing::info!(target: "recovery", "…")`.
 
-mod redact;
 mod rotating;
 mod tail;
 
@@ -18,7 +17,7 @@ use tracing_subscriber::{
 };
 
 use self::rotating::{Kind, MONITOR, RECOVERY, RotatingLog};
-pub use self::{redact::redact, tail::tail};
+pub use self::tail::tail;
 
 /// The target of healing actions.
 pub const RECOVERY_TARGET: &str = "recovery";

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use ai_monitor_plugin_api::event;
 
 use super::watch::Watch;
-use crate::health::signals::TreeProcess;
+use crate::{
+    health::signals::TreeProcess,
+    secrets::{HIDDEN, is_secret_name, redact},
+};
 
 impl Watch {
     /// The processes of the last refresh's tree as sessions see them, and the addresses that they may reach.
@@ -35,27 +38,27 @@ impl Watch {
     }
 }
 
-/// Arguments without secrets: what follows or is set by a name that sounds like a key is masked.
+/// Arguments without secrets: what follows or is set by a secret's name is masked, in a header and an URL, too.
 pub fn mask(args: &[String]) -> Vec<String> {
-    let secret = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        ["key", "token", "secret", "password", "auth"].iter().any(|word| name.contains(word))
-    };
     let mut masked = Vec::with_capacity(args.len());
     let mut hide_next = false;
     for arg in args {
         if std::mem::take(&mut hide_next) && !arg.starts_with('-') {
-            masked.push("***".to_owned());
+            masked.push(HIDDEN.to_owned());
             continue;
         }
-        match arg.split_once('=') {
-            Some((name, _)) if secret(name) => masked.push(format!("{name}=***")),
-            None if arg.starts_with('-') && secret(arg) => {
-                hide_next = true;
-                masked.push(arg.clone());
+        let set_by = ["=", ": "].into_iter().filter_map(|sign| {
+            let at = arg.find(sign)?;
+            is_secret_name(&arg[..at]).then_some(at + sign.len())
+        });
+        masked.push(match set_by.min() {
+            Some(value) => format!("{}{HIDDEN}", &arg[..value]),
+            None if arg.contains("://") => redact(arg),
+            None => {
+                hide_next = arg.starts_with('-') && !arg.contains('=') && is_secret_name(arg);
+                arg.clone()
             }
-            _ => masked.push(arg.clone()),
-        }
+        });
     }
     masked
 }
@@ -69,5 +72,35 @@ mod tests {
         let args = ["--api-key", "s3cret", "--port", "80", "--token=abc", "--api-key-file"];
         let masked = mask(&args.map(str::to_owned));
         assert_eq!(masked, ["--api-key", "***", "--port", "80", "--token=***", "--api-key-file"]);
+    }
+
+    #[test]
+    fn secrets_in_headers_and_addresses_of_arguments_are_masked() {
+        let args = [
+            "-H",
+            "Authorization: Basic dXNlcg==",
+            "--header=Cookie: a=b",
+            "--proxy",
+            "http://me:hunter2@it/",
+            "--origin=https://it/?limit=1&api_key=abc",
+        ];
+        let masked = mask(&args.map(str::to_owned));
+        let hidden = [
+            "-H",
+            "Authorization: ***",
+            "--header=Cookie: ***",
+            "--proxy",
+            "http://me:***@it/",
+            "--origin=https://it/?limit=1&api_key=***",
+        ];
+        assert_eq!(masked, hidden);
+    }
+
+    /// A model is told by these.
+    #[test]
+    fn arguments_that_only_look_like_secrets_stay() {
+        let args = ["serve", "-m", "/models/hf_tiny_0123456789abc.gguf", "--host", "127.0.0.1:80", "C:\\models\\a.gguf"];
+        let args = args.map(str::to_owned);
+        assert_eq!(mask(&args), args);
     }
 }
