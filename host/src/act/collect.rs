@@ -4,12 +4,13 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Ground, text};
+use super::{Ground, blocking::blocking, text};
 use crate::{
     incident::act::{ActCall, Outcome},
     logs::tail,
@@ -21,37 +22,64 @@ use crate::{
 const LINES: usize = 2_000;
 /// So many bundles are kept of all targets together.
 const KEPT: usize = 50;
+/// Models and logs may lie on a share that does not answer: the rest of the bundle does not wait for it.
+const FREE_SPACE_LIMIT: Duration = Duration::from_secs(5);
+const SEARCH_LIMIT: Duration = Duration::from_secs(10);
+const WRITING_LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn collect(ground: &mut Ground<'_>, call: &ActCall) -> Outcome {
     let now = Timestamp::now();
-    let evidence = evidence(ground, text(call, "note"), now);
+    let files = ground.plugin.manifest().files.clone();
+    let mut not_known = Vec::new();
+    let disks = blocking(FREE_SPACE_LIMIT, "asking for the free space", move || disks(&files.models)).await;
+    let disks = disks.unwrap_or_else(|error| {
+        not_known.push(error.to_string());
+        Value::Null
+    });
+    let evidence = evidence(ground, text(call, "note"), now, disks);
+    let search = move || {
+        let found = files.logs.iter().filter_map(|place| places::newest_log(&places::expand(place)?));
+        found.enumerate().map(|(n, log)| (format!("log-{}.log", n + 1), log)).collect()
+    };
+    let found = blocking(SEARCH_LIMIT, "looking for the server's logs", search).await;
+    let found: Vec<(String, PathBuf)> = found.unwrap_or_else(|error| {
+        not_known.push(error.to_string());
+        Vec::new()
+    });
     let mut logs = vec![("output.log".to_owned(), ground.output.clone())];
-    let places = ground.plugin.manifest().files.logs.clone();
+    logs.extend(found);
     let bundles = ground.bundles.clone();
     // The target's name, as its output's file has it.
     let target = ground.output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let name = format!("{target}-{}", now.strftime("%Y%m%dT%H%M%SZ"));
-    let written = tokio::task::spawn_blocking(move || {
-        let found = places.iter().filter_map(|place| places::newest_log(&places::expand(place)?));
-        logs.extend(found.enumerate().map(|(n, log)| (format!("log-{}.log", n + 1), log)));
+    let written = blocking(WRITING_LIMIT, "writing the bundle", move || {
         let written = write(&bundles, &name, &evidence, &logs);
         keep_newest(&bundles, KEPT);
         written
-    })
-    .await;
-    match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
-        Ok((folder, left_out)) if left_out.is_empty() => {
+    });
+    match written.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        Ok((folder, left_out)) if left_out.is_empty() && not_known.is_empty() => {
             Outcome { changed: false, ..Outcome::done(folder.display().to_string()) }
         }
         Ok((folder, left_out)) => {
-            Outcome::new("partial", format!("{}, without {}", folder.display(), left_out.join(", ")))
+            let lacks: Vec<String> = left_out.into_iter().map(|what| format!("without {what}")).chain(not_known).collect();
+            Outcome::new("partial", format!("{}: {}", folder.display(), lacks.join("; ")))
         }
         Err(error) => Outcome::new("partial", format!("the bundle could not be written: {error}")),
     }
 }
 
+/// The free space at these places of a manifest.
+fn disks(models: &[String]) -> Value {
+    let disks = models.iter().filter_map(|place| {
+        let place = places::expand(place)?;
+        Some(json!({"free_bytes": places::free_bytes(&place)?, "path": place}))
+    });
+    disks.collect()
+}
+
 /// What is known of the target now.
-fn evidence(ground: &mut Ground<'_>, note: Option<&str>, now: Timestamp) -> Value {
+fn evidence(ground: &mut Ground<'_>, note: Option<&str>, now: Timestamp, disks: Value) -> Value {
     let seen = ground.watch.refresh(true);
     let manifest = ground.plugin.manifest();
     let processes: Vec<Value> = seen
@@ -64,10 +92,6 @@ fn evidence(ground: &mut Ground<'_>, note: Option<&str>, now: Timestamp) -> Valu
             json!({"process": member, "arguments": arguments})
         })
         .collect();
-    let disks = manifest.files.models.iter().filter_map(|place| {
-        let place = places::expand(place)?;
-        Some(json!({"free_bytes": places::free_bytes(&place)?, "path": place}))
-    });
     let memory = process::memory().map(|m| json!({"total": m.total, "available": m.available}));
     json!({
         "at": now,
@@ -89,7 +113,7 @@ fn evidence(ground: &mut Ground<'_>, note: Option<&str>, now: Timestamp) -> Valu
         "models": ground.models,
         "engines": ground.engines,
         "memory": memory,
-        "disks": disks.collect::<Vec<_>>(),
+        "disks": disks,
     })
 }
 

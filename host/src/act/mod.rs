@@ -2,6 +2,7 @@
 //! the host touch the world.
 
 mod adopt;
+mod blocking;
 mod cancel;
 mod clean_temp;
 mod collect;
