@@ -23,6 +23,7 @@ use crate::{
         Journal,
         record::{Ended, IncidentId, Record, StartedProcess},
     },
+    plugin::Plugin,
     policy::{PolicyRun, PolicySources, PolicyStore, resume_watched, step::Step},
 };
 
@@ -137,9 +138,10 @@ impl TargetTask {
         if !self.is_watched() {
             return Some(Got::Withdrawn(self.control.borrow().why_not().into()));
         }
-        // Without a plugin nothing is seen, and nothing is done unseen.
-        if let Some(absent) = self.lacks_plugin() {
-            return Some(Got::Withdrawn(absent.to_string()));
+        // Without a plugin nothing is seen, and nothing is done unseen; nor with settings that it does not understand.
+        let absent = self.lacks_plugin().map(|absent| absent.to_string());
+        if let Some(why) = absent.or_else(|| self.unfit.clone()) {
+            return Some(Got::Withdrawn(why));
         }
         Some(match wants {
             Wants::End => return None,
@@ -180,7 +182,11 @@ impl TargetTask {
                 return self.wait_while_looking(heal, until).await;
             }
             Wants::Act(call) => {
-                let outcome = self.act(heal, &call).await?;
+                let Some(plugin) = self.plugin.clone() else {
+                    // Never seen through one in this life of the monitor: what the act is to be judged by is not known.
+                    return Some(Got::Withdrawn(format!("the plugin {} is not there yet", self.config.backend)));
+                };
+                let outcome = self.act(heal, &plugin, &call).await?;
                 heal.permit = None;
                 Got::Acted(outcome)
             }
@@ -251,8 +257,7 @@ impl TargetTask {
     }
 
     /// Does the act. `None`: the monitor ends in the middle of it.
-    async fn act(&mut self, heal: &mut Heal, call: &ActCall) -> Option<Outcome> {
-        let plugin = self.plugin.clone()?;
+    async fn act(&mut self, heal: &mut Heal, plugin: &Plugin, call: &ActCall) -> Option<Outcome> {
         let (id, incident) = self.incident.as_ref()?;
         let fault = incident.fault.clone();
         let may_kill = guards::may_kill(&self.config.heal, incident.by_person);
@@ -264,7 +269,7 @@ impl TargetTask {
         let registry = self.core.plugins.registry();
         let mut ground = Ground {
             target: &self.config,
-            plugin: &plugin,
+            plugin,
             client: &self.client,
             registry: &registry,
             watch: &mut self.watch,

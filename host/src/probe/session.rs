@@ -21,10 +21,12 @@ mod grant;
 mod once;
 mod report;
 mod run;
+mod scene;
 
 use grant::Grant;
 pub use once::LookAnswers;
 use run::Session;
+pub use scene::Scene;
 
 #[cfg(test)]
 mod tests;
