@@ -35,7 +35,7 @@ use crate::{
     plugin::Plugin,
     probe::{
         http::TargetClient,
-        session::{ProbeAsk, RepairAsk, RepairRun},
+        session::{RepairRun, Scene},
     },
     process::watch::Watch,
 };
@@ -104,50 +104,24 @@ impl Ground<'_> {
     async fn probe(&mut self, depth: Depth) -> Option<Observation> {
         let spec = self.plugin.manifest().probes.get(&depth)?;
         let deadline = Duration::from_millis(spec.deadline_ms);
-        let (processes, addresses) = self.processes();
-        let ask = ProbeAsk {
-            depth,
-            inference: None,
-            deadline: if depth == Depth::Liveness { self.target.timeout.unwrap_or(deadline) } else { deadline },
-            settings: self.target.settings.clone(),
-            variant: self.variant.clone(),
-            processes,
-            addresses,
-            answers: None,
-        };
+        let deadline = if depth == Depth::Liveness { self.target.timeout.unwrap_or(deadline) } else { deadline };
+        let ask = self.scene().probe(depth, deadline);
         Some(self.client.probe(self.plugin, ask).await)
     }
 
     /// A repair of the plugin; `None`: it has no such repair.
     async fn repair(&mut self, name: &str, args: serde_json::Map<String, Value>) -> Option<RepairRun> {
-        let spec = self.plugin.manifest().repairs.get(name)?;
-        let deadline = Duration::from_millis(spec.deadline_ms);
-        let (processes, addresses) = self.processes();
-        let ask = RepairAsk {
-            repair: name.to_owned(),
-            args,
-            deadline,
-            settings: self.target.settings.clone(),
-            variant: self.variant.clone(),
-            processes,
-            addresses,
-        };
+        let ask = self.scene().repair(self.plugin.manifest(), name, args)?;
         Some(self.client.repair(self.plugin, ask).await)
     }
 
-    fn processes(
-        &mut self,
-    ) -> (Option<Vec<ai_monitor_plugin_api::event::Process>>, std::collections::BTreeMap<String, std::net::SocketAddr>)
-    {
+    /// The target as it is now.
+    fn scene(&mut self) -> Scene {
         let seen = self.watch.refresh(false);
-        match seen.tree {
-            Some(tree) => {
-                let (processes, addresses) = self.watch.for_sessions(&tree);
-                self.tree = tree;
-                (Some(processes), addresses)
-            }
-            None => (None, std::collections::BTreeMap::new()),
+        if let Some(tree) = seen.tree.as_ref() {
+            self.tree.clone_from(tree);
         }
+        scene(self.target, self.variant.clone(), self.watch, seen.tree.as_deref())
     }
 
     fn record_start(&mut self, process: ProcessId, command: &[String]) {
@@ -159,6 +133,15 @@ impl Ground<'_> {
             at: Timestamp::now(),
         });
     }
+}
+
+/// A target as sessions see it, with the processes of the watch's last refresh.
+pub fn scene(target: &Target, variant: Option<String>, watch: &Watch, tree: Option<&[TreeProcess]>) -> Scene {
+    let (processes, addresses) = match tree.map(|tree| watch.for_sessions(tree)) {
+        Some((processes, addresses)) => (Some(processes), addresses),
+        None => (None, Default::default()),
+    };
+    Scene { settings: target.settings.clone(), variant, processes, addresses }
 }
 
 /// A number of seconds among an act's arguments.

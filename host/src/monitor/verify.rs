@@ -16,13 +16,12 @@ use super::{
     target::TargetTask,
 };
 use crate::{
-    act::Loaded,
+    act::{self, Loaded},
     health::{
         fault::{Evidence, EvidenceLine, Fault, FaultClass},
         machine::{Again, SECOND_LOOK, Verdict},
         state::State,
     },
-    probe::session::RepairAsk,
 };
 
 /// A restarted server with many models is proven by these; asking all of them would be load of our own.
@@ -81,24 +80,9 @@ impl TargetTask {
         if is_loaded(&self.known.models) && !self.known.engines.is_empty() {
             return None;
         }
-        let spec = plugin.manifest().repairs.get("load")?;
         let seen = self.watch.refresh(false);
-        let (processes, addresses) = match &seen.tree {
-            Some(tree) => {
-                let (processes, addresses) = self.watch.for_sessions(tree);
-                (Some(processes), addresses)
-            }
-            None => (None, Default::default()),
-        };
-        let ask = RepairAsk {
-            repair: "load".into(),
-            args: model.load_args(self.core.clock.now().wall),
-            deadline: Duration::from_millis(spec.deadline_ms),
-            settings: self.config.settings.clone(),
-            variant: self.known.variant.clone(),
-            processes,
-            addresses,
-        };
+        let scene = act::scene(&self.config, self.known.variant.clone(), &self.watch, seen.tree.as_deref());
+        let ask = scene.repair(plugin.manifest(), "load", model.load_args(self.core.clock.now().wall))?;
         let mut control = self.control.clone();
         let run = tokio::select! {
             run = self.client.repair(&plugin, ask) => run,
