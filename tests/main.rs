@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod acts;
 mod bad_input;
 mod contract;
 mod custom;

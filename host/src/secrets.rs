@@ -137,7 +137,10 @@ mod tests {
             ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic ***"),
             ("< proxy-authorization: basic dXNlcjpwYXNz==", "< proxy-authorization: basic ***"),
             (r#"Authorization: Digest username="me", response="6629""#, "Authorization: Digest ***"),
-            ("Authorization: AWS4-HMAC-SHA256 Credential=AK/2026, Signature=fe5", "Authorization: AWS4-HMAC-SHA256 ***"),
+            (
+                "Authorization: AWS4-HMAC-SHA256 Credential=AK/2026, Signature=fe5",
+                "Authorization: AWS4-HMAC-SHA256 ***",
+            ),
             ("Authorization: Frobnicate abc", "Authorization: ***"),
             ("authorization=Token abc def", "authorization=Token ***"),
             (r#"{"Authorization":"Basic abc def","n":1}"#, r#"{"Authorization":"Basic ***","n":1}"#),
@@ -191,7 +194,8 @@ mod tests {
 
     #[test]
     fn what_is_hidden_once_stays_as_it_is() {
-        for text in ["Authorization: Basic ***", r#"{"api_key":"***"}"#, "?key=***&n=1", "https://me:***@it/", "Cookie: ***"]
+        for text in
+            ["Authorization: Basic ***", r#"{"api_key":"***"}"#, "?key=***&n=1", "https://me:***@it/", "Cookie: ***"]
         {
             assert_eq!(redact(text), text);
         }

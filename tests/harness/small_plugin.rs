@@ -15,6 +15,8 @@ pub struct Small {
     pub version: String,
     /// Beside `GET /version`.
     pub more_routes: Vec<String>,
+    /// A setting that it wants.
+    pub setting: Option<String>,
     /// In the table; another is not this monitor's.
     pub abi: u32,
     /// What the manifest in the library says of its version, where it is to differ.
@@ -24,7 +26,7 @@ pub struct Small {
 impl Small {
     pub fn new(id: &str, version: &str) -> Small {
         let (id, version) = (id.to_owned(), version.to_owned());
-        Small { id, version, more_routes: Vec::new(), abi: 1, version_inside: None }
+        Small { id, version, more_routes: Vec::new(), setting: None, abi: 1, version_inside: None }
     }
 
     pub fn asking(mut self, route: &str) -> Small {
@@ -32,11 +34,22 @@ impl Small {
         self
     }
 
+    /// A target must say this in its settings.
+    pub fn wanting(mut self, setting: &str) -> Small {
+        self.setting = Some(setting.to_owned());
+        self
+    }
+
     pub fn manifest(&self, version: &str) -> Value {
         let mut routes = vec!["GET /version".to_owned()];
         routes.extend(self.more_routes.clone());
-        json!({"contract": "1.0", "abi": 1, "id": self.id, "version": version, "label": format!("Small {}", self.id),
-            "probes": {"liveness": {"routes": routes, "deadline_ms": 5000}}})
+        let mut manifest = json!({"contract": "1.0", "abi": 1, "id": self.id, "version": version,
+            "label": format!("Small {}", self.id), "probes": {"liveness": {"routes": routes, "deadline_ms": 5000}}});
+        if let Some(setting) = &self.setting {
+            manifest["settings"] =
+                json!({"type": "object", "required": [setting], "properties": {setting: {"type": "string"}}});
+        }
+        manifest
     }
 
     /// Compiles it in `folder`; gives the library, with its manifest beside it.

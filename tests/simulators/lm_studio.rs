@@ -4,7 +4,10 @@
 //! lmstudio-ai/lms (src/createClient.ts: the greeting), lmstudio-bug-tracker#618 and #1323 (every unknown route is a
 //! 200 with an error inside) and #619 (with one model loaded, a wrong name is served by it).
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde_json::{Value, json};
 
@@ -14,7 +17,16 @@ use super::{
     world::{Load, World, capacity},
 };
 
-pub struct LmStudio;
+#[derive(Debug, Default)]
+pub struct LmStudio {
+    /// Jobs under way or over, each with its model and how often it was asked after.
+    downloads: Mutex<BTreeMap<String, (String, u32)>>,
+}
+
+/// A job is done when it is asked after so often.
+const ASKED: u32 = 2;
+const DOWNLOAD_BYTES: u64 = 2_000_000;
+const STATUS: &str = "/api/v1/models/download/status/";
 
 impl Backend for LmStudio {
     fn answer(&self, world: &Arc<World>, request: &Request) -> Reply {
@@ -34,6 +46,8 @@ impl Backend for LmStudio {
             }
             ("POST", "/api/v1/models/load") => load(world, request),
             ("POST", "/api/v1/models/unload") => unload(world, request),
+            ("POST", "/api/v1/models/download") => self.download(world, request),
+            ("GET", path) if path.starts_with(STATUS) => self.status(world, &path[STATUS.len()..]),
             ("POST", "/v1/chat/completions") => completion(world, request),
             (method, path) => {
                 let text = format!("Unexpected endpoint or method. ({method} {path}). Returning 200 anyway");
@@ -55,6 +69,43 @@ impl Backend for LmStudio {
     fn failure(&self) -> Reply {
         let text = "The model has crashed without additional information. (Exit code: null)";
         Reply::json(500, &json!({"error": text})).with("X-Powered-By", "Express")
+    }
+}
+
+impl LmStudio {
+    /// Downloading goes on by itself: the answer names the job.
+    fn download(&self, world: &World, request: &Request) -> Reply {
+        let body = request.json();
+        let model = body["model"].as_str().unwrap_or_default();
+        if world.load_of(model).is_some() {
+            return Reply::json(200, &json!({"status": "already_downloaded"}));
+        }
+        let mut downloads = self.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let job = format!("job_{:010x}", downloads.len() + 1);
+        downloads.insert(job.clone(), (model.to_owned(), 0));
+        let started = "2026-11-24T04:02:00.000Z";
+        Reply::json(
+            200,
+            &json!({"job_id": job, "status": "downloading", "total_size_bytes": DOWNLOAD_BYTES, "started_at": started}),
+        )
+    }
+
+    fn status(&self, world: &World, job: &str) -> Reply {
+        let mut downloads = self.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((model, asked)) = downloads.get_mut(job) else {
+            return Reply::json(404, &json!({"error": {"message": format!("no job {job}"), "code": "not_found"}}));
+        };
+        *asked += 1;
+        let (status, done) = match *asked < ASKED {
+            true => ("downloading", DOWNLOAD_BYTES / 2),
+            false => ("completed", DOWNLOAD_BYTES),
+        };
+        if status == "completed" {
+            world.add(model);
+        }
+        let state =
+            json!({"job_id": job, "status": status, "total_size_bytes": DOWNLOAD_BYTES, "downloaded_bytes": done});
+        Reply::json(200, &state)
     }
 }
 

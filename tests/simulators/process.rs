@@ -81,7 +81,7 @@ fn is_what_its_variable_says() {
 /// Serves until SIGTERM.
 fn serve(options: Options) {
     let backend: Arc<dyn Backend> = match options.kind {
-        Kind::LmStudio => Arc::new(lm_studio::LmStudio),
+        Kind::LmStudio => Arc::<lm_studio::LmStudio>::default(),
         Kind::LocalAi | Kind::LocalAiWithLimits => Arc::new(localai::LocalAi),
         Kind::Vllm => Arc::new(vllm::Vllm),
         Kind::LlamaRouter => Arc::new(llama_router::Router),

@@ -126,6 +126,12 @@ impl World {
         }
     }
 
+    /// One model more, not loaded.
+    pub fn add(&self, model: &str) {
+        self.state().models.entry(model.to_owned()).or_insert(Load::Unloaded);
+        self.changed.notify_all();
+    }
+
     /// Begins to load a model that is there and not loaded.
     pub fn load(self: &Arc<World>, model: &str) {
         let mut state = self.state();

@@ -56,10 +56,13 @@ pub(super) async fn clean_temp(ground: &mut Ground<'_>, call: &ActCall) -> Outco
         Err(error) => return Outcome::new("failed", error.to_string()),
     };
     if found.is_empty() {
-        return Outcome::new("nothing", match user {
-            Some(user) => format!("what it leaves is touched only while it is stopped: {user}"),
-            None => "nothing of it is old enough".into(),
-        });
+        return Outcome::new(
+            "nothing",
+            match user {
+                Some(user) => format!("what it leaves is touched only while it is stopped: {user}"),
+                None => "nothing of it is old enough".into(),
+            },
+        );
     }
     ground.notes.intent("clean_temp", Vec::new(), format!("removes {}", named(&found)));
     match blocking(LIMIT, "removing stale files", move || stale.remove(found)).await {

@@ -62,7 +62,8 @@ pub(super) async fn collect(ground: &mut Ground<'_>, call: &ActCall) -> Outcome 
             Outcome { changed: false, ..Outcome::done(folder.display().to_string()) }
         }
         Ok((folder, left_out)) => {
-            let lacks: Vec<String> = left_out.into_iter().map(|what| format!("without {what}")).chain(not_known).collect();
+            let lacks: Vec<String> =
+                left_out.into_iter().map(|what| format!("without {what}")).chain(not_known).collect();
             Outcome::new("partial", format!("{}: {}", folder.display(), lacks.join("; ")))
         }
         Err(error) => Outcome::new("partial", format!("the bundle could not be written: {error}")),

@@ -99,7 +99,8 @@ mod tests {
     /// A model is told by these.
     #[test]
     fn arguments_that_only_look_like_secrets_stay() {
-        let args = ["serve", "-m", "/models/hf_tiny_0123456789abc.gguf", "--host", "127.0.0.1:80", "C:\\models\\a.gguf"];
+        let args =
+            ["serve", "-m", "/models/hf_tiny_0123456789abc.gguf", "--host", "127.0.0.1:80", "C:\\models\\a.gguf"];
         let args = args.map(str::to_owned);
         assert_eq!(mask(&args), args);
     }
