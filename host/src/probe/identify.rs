@@ -1,11 +1,14 @@
 //! Who answers at an address, told by the rules of all manifests: no plugin code runs and no key is sent.
+//!
+//! There are servers that even a GET does harm (llama-cpp-python breaks off a user's answer when its models are listed),
+//! so nothing is asked that can no longer change the result.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use ai_monitor_plugin_api::{
     effect::Method,
     event::Outcome,
-    manifest::{Check, Confidence, Manifest},
+    manifest::{Check, Confidence, Manifest, Rule},
 };
 use futures_util::{StreamExt, stream};
 use reqwest::header::HeaderMap;
@@ -25,49 +28,47 @@ const AT_ONCE: usize = 4;
 pub struct Identification {
     /// The one with the highest confidence; `None`: nobody known, or a tie.
     pub winner: Option<Identity>,
-    /// Two or more with the same highest confidence: the user's choice.
-    pub ties: Vec<Identity>,
-    /// Every backend that it could be, surest first.
+    /// Those with the highest confidence, by name: the winner, or those of a tie, which is the user's choice. Whom else
+    /// it could be, less surely, is not asked for.
     pub candidates: Vec<Identity>,
     /// Did anything answer with a status? Without it nothing is known about who is there.
     pub answered: bool,
+    /// Would the same server answer the same another time? Not where a question got no whole answer, or was put off.
+    pub is_settled: bool,
 }
 
-/// Runs the rules of all plugins against a target, each distinct GET once.
+/// Runs the rules of all plugins against a target, each distinct GET at most once.
 pub async fn identify(client: &TargetClient, registry: &Registry) -> Identification {
     let manifests: Vec<&Manifest> = registry.iter().map(|plugin| &**plugin.manifest()).collect();
     identify_by(client, &manifests).await
 }
 
+/// Surest rules first: those of less confidence are asked only where none of more holds.
 pub(super) async fn identify_by(client: &TargetClient, manifests: &[&Manifest]) -> Identification {
-    let mut paths: Vec<RequestPath> = Vec::new();
-    for check in manifests.iter().flat_map(|manifest| &manifest.identify).flat_map(|rule| &rule.all) {
-        if let Ok(path) = RequestPath::new(&check.get)
-            && !paths.contains(&path)
-        {
-            paths.push(path);
+    let mut pages = Pages::default();
+    for confidence in [Confidence::Certain, Confidence::Likely, Confidence::Possible] {
+        let rules = manifests.iter().flat_map(|manifest| deciding(manifest, confidence)).collect::<Vec<_>>();
+        pages.learn(client, &rules).await;
+        let candidates = judge(&pages, manifests, confidence);
+        if !candidates.is_empty() || (!pages.answered() && !pages.0.is_empty()) {
+            let winner = candidates.first().filter(|_| candidates.len() == 1).cloned();
+            return Identification { winner, candidates, answered: pages.answered(), is_settled: pages.is_settled() };
         }
     }
-    let mut paths = paths.into_iter();
-    let mut pages = Pages::default();
-    let Some(first) = paths.next() else { return Identification::default() };
-    let page = get(client, first).await;
-    // Nobody takes the connection: the other questions would only be refused, too.
-    let nobody = page.1.answer.status.is_none() && page.1.answer.outcome != Outcome::Timeout;
-    pages.0.extend([page]);
-    if !nobody {
-        pages.0.extend(
-            stream::iter(paths).map(|path| get(client, path)).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await,
-        );
-    }
-    judge(&pages, manifests)
+    Identification { answered: pages.answered(), is_settled: pages.is_settled(), ..Identification::default() }
 }
 
-async fn get(client: &TargetClient, path: RequestPath) -> (String, Page) {
+/// The rules that decide whether a manifest's first rule that holds is of this confidence: those and all before them.
+fn deciding(manifest: &Manifest, confidence: Confidence) -> &[Rule] {
+    let last = manifest.identify.iter().rposition(|rule| rule.is >= confidence);
+    last.map_or(&[], |last| &manifest.identify[..=last])
+}
+
+async fn get(client: &TargetClient, name: String, path: RequestPath) -> (String, Page) {
     let call = Call {
         method: Method::Get,
         to: To::Target,
-        path: path.clone(),
+        path,
         headers: HeaderMap::new(),
         body: None,
         until: Instant::now() + TIMEOUT,
@@ -77,10 +78,10 @@ async fn get(client: &TargetClient, path: RequestPath) -> (String, Page) {
     };
     let (answer, _) = client.call(&call).await;
     let json = answer.body.as_ref().and_then(|body| serde_json::from_str(&body.text).ok());
-    (path.as_str().to_owned(), Page { answer, json })
+    (name, Page { answer, json })
 }
 
-/// The answers by path.
+/// The answers, by what the checks call their path.
 #[derive(Default)]
 struct Pages(BTreeMap<String, Page>);
 
@@ -90,30 +91,77 @@ struct Page {
     json: Option<Value>,
 }
 
-fn judge(pages: &Pages, manifests: &[&Manifest]) -> Identification {
-    let mut candidates: Vec<Identity> = manifests
-        .iter()
-        .filter_map(|manifest| {
-            let rule = manifest.identify.iter().find(|rule| rule.all.iter().all(|check| holds(check, pages)))?;
-            // A rule without checks would hold for anything.
-            (!rule.all.is_empty()).then(|| Identity {
-                backend: manifest.id.clone(),
-                confidence: rule.is,
-                variant: rule.variant.clone(),
-            })
+impl Pages {
+    /// Asks until of each rule it is known whether it holds, and of a rule no check behind one that fails. Where nobody
+    /// takes a connection one question is enough.
+    async fn learn(&mut self, client: &TargetClient, rules: &[&Rule]) {
+        loop {
+            let due: BTreeMap<String, RequestPath> = rules.iter().filter_map(|rule| self.undecided(rule)).collect();
+            if due.is_empty() || self.is_nobody() {
+                return;
+            }
+            // The first one alone: where nobody takes the connection, the others would only be refused, too.
+            let at_once = if self.0.is_empty() { 1 } else { due.len() };
+            let due = stream::iter(due.into_iter().take(at_once)).map(|(name, path)| get(client, name, path));
+            self.0.extend(due.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
+        }
+    }
+
+    /// The check of a rule that is to be asked next; `None`: it is known whether the rule holds.
+    fn undecided(&self, rule: &Rule) -> Option<(String, RequestPath)> {
+        for check in &rule.all {
+            match self.0.get(&check.get) {
+                Some(page) if holds(check, page) => {}
+                Some(_) => return None,
+                None => return Some((check.get.clone(), RequestPath::new(&check.get).ok()?)),
+            }
+        }
+        None
+    }
+
+    fn holds(&self, rule: &Rule) -> bool {
+        // A rule without checks would hold for anything.
+        !rule.all.is_empty()
+            && rule.all.iter().all(|check| self.0.get(&check.get).is_some_and(|page| holds(check, page)))
+    }
+
+    fn answered(&self) -> bool {
+        self.0.values().any(|page| page.answer.status.is_some())
+    }
+
+    /// Whoever was asked first was not there to take the connection; one that is only silent is.
+    fn is_nobody(&self) -> bool {
+        let is_there = |page: &Page| page.answer.status.is_some() || page.answer.outcome == Outcome::Timeout;
+        !self.0.is_empty() && !self.0.values().any(is_there)
+    }
+
+    fn is_settled(&self) -> bool {
+        let is_whole = |page: &Page| match page.answer.outcome {
+            Outcome::Timeout | Outcome::Reset | Outcome::Refused | Outcome::Unreachable | Outcome::Deadline => false,
+            // Said by a server that is not up yet, or by what stands in front of it.
+            _ => page.answer.status.is_some_and(|status| !matches!(status, 429 | 502..=504)),
+        };
+        !self.0.is_empty() && self.0.values().all(is_whole)
+    }
+}
+
+/// Whose first rule that holds is of this confidence, by name.
+fn judge(pages: &Pages, manifests: &[&Manifest], confidence: Confidence) -> Vec<Identity> {
+    let who = |manifest: &&Manifest| {
+        let rule = deciding(manifest, confidence).iter().find(|rule| pages.holds(rule))?;
+        (rule.is >= confidence).then(|| Identity {
+            backend: manifest.id.clone(),
+            confidence: rule.is,
+            variant: rule.variant.clone(),
         })
-        .collect();
-    candidates.sort_by(|a, b| b.confidence.cmp(&a.confidence).then_with(|| a.backend.cmp(&b.backend)));
-    let highest: Option<Confidence> = candidates.first().map(|first| first.confidence);
-    let best: Vec<Identity> =
-        candidates.iter().filter(|candidate| Some(candidate.confidence) == highest).cloned().collect();
-    let (winner, ties) = if best.len() > 1 { (None, best) } else { (best.into_iter().next(), Vec::new()) };
-    Identification { winner, ties, candidates, answered: pages.0.values().any(|page| page.answer.status.is_some()) }
+    };
+    let mut candidates: Vec<Identity> = manifests.iter().filter_map(who).collect();
+    candidates.sort_by(|a, b| a.backend.cmp(&b.backend));
+    candidates
 }
 
 /// Every part of a check must hold, of a whole answer, and one part must look at content.
-fn holds(check: &Check, pages: &Pages) -> bool {
-    let Some(page) = pages.0.get(&check.get) else { return false };
+fn holds(check: &Check, page: &Page) -> bool {
     let answer = &page.answer;
     let (Some(status), None, Some(body)) = (answer.status, answer.at, &answer.body) else { return false };
     let looks_at_content =

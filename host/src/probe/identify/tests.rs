@@ -78,14 +78,95 @@ async fn the_highest_confidence_wins() {
         ollama.winner.as_ref().map(|one| (one.backend.as_str(), one.confidence)),
         Some(("ollama", Confidence::Likely))
     );
-    assert!(ollama.ties.is_empty() && ollama.answered);
+    assert!(ollama.answered && ollama.is_settled);
 
     let known = page("200 OK", "", r#"{"version":"3.0","endpoints":{}}"#);
     let models = page("200 OK", "", r#"{"object":"list","data":[]}"#);
     let pages = [("/.well-known/localai.json", &*known), ("/api/version", &version), ("/v1/models", &models)];
     let localai = who(&pages, &not_found).await;
     assert_eq!(localai.winner.as_ref().map(|one| one.backend.as_str()), Some("localai"));
-    assert_eq!(names(&localai.candidates), ["localai", "ollama", "openai"]);
+    // Ollama and OpenAI's protocol, which it speaks too, are less sure: once it is certain, they are not asked for.
+    assert_eq!(names(&localai.candidates), ["localai"]);
+}
+
+/// The rules whose checks go further than one GET, and a flavour that `GET /v1/models` does harm.
+fn flavours() -> Vec<Manifest> {
+    let mut all = manifests();
+    all.retain(|manifest| manifest.id != "openai");
+    all.push(manifest(
+        "openai",
+        r#"[{"is":"certain","variant":"router","all":[{"get":"/health","header":{"server":"llama.cpp"}},{"get":"/props","equals":{"/role":"router"}}]},
+            {"is":"certain","variant":"llama.cpp","all":[{"get":"/health","header":{"server":"llama.cpp"}}]},
+            {"is":"certain","variant":"vllm","all":[{"get":"/version","has":["/version"]},{"get":"/v1/models","equals":{"/data/0/owned_by":"vllm"}}]},
+            {"is":"certain","variant":"python","all":[{"get":"/openapi.json","equals":{"/info/title":"python"}}]},
+            {"is":"possible","all":[{"get":"/v1/models","equals":{"/object":"list"}}]}]"#,
+    ));
+    all
+}
+
+/// Who it is, and the paths that were asked, in alphabetical order.
+async fn asked_for(manifests: &[Manifest], pages: &[(&str, &str)]) -> (Identification, Vec<String>) {
+    let (server, asked) = server(pages, &page("404 Not Found", "", "{}")).await;
+    let url = url::Url::parse(&format!("http://{}", server.address())).unwrap();
+    let manifests: Vec<&Manifest> = manifests.iter().collect();
+    let who = identify_by(&Driver::new().unwrap().target(&url, None), &manifests).await;
+    let asked = asked.lock().unwrap();
+    let mut paths: Vec<String> = asked.iter().filter_map(|r| Some(r.split(' ').nth(1)?.to_owned())).collect();
+    paths.sort_unstable();
+    (who, paths)
+}
+
+#[tokio::test]
+async fn what_can_no_longer_change_the_result_is_not_asked() {
+    let first_checks = ["/.well-known/localai.json", "/health", "/lmstudio-greeting", "/openapi.json", "/version"];
+    let models = page("200 OK", "", r#"{"object":"list","data":[{"owned_by":"me"}]}"#);
+    let openapi = page("200 OK", "", r#"{"info":{"title":"python"}}"#);
+    let (who, asked) = asked_for(&flavours(), &[("/openapi.json", &openapi), ("/v1/models", &models)]).await;
+    assert_eq!(who.winner.and_then(|one| one.variant).as_deref(), Some("python"));
+    assert_eq!(asked, first_checks, "its list of models breaks off an answer");
+
+    // What a first check lets hope for is asked to the end, also behind a rule that holds already.
+    let health = page("200 OK", "server: llama.cpp\r\n", "{}");
+    let props = page("200 OK", "", r#"{"role":"router"}"#);
+    let (who, asked) = asked_for(&flavours(), &[("/health", &health), ("/props", &props)]).await;
+    assert_eq!(who.winner.and_then(|one| one.variant).as_deref(), Some("router"));
+    assert!(asked.iter().any(|path| path == "/props") && !asked.iter().any(|path| path == "/v1/models"), "{asked:?}");
+
+    let version = page("200 OK", "", r#"{"version":"1"}"#);
+    let vllm = page("200 OK", "", r#"{"object":"list","data":[{"owned_by":"vllm"}]}"#);
+    let (who, _) = asked_for(&flavours(), &[("/version", &version), ("/v1/models", &vllm)]).await;
+    assert_eq!(who.winner.and_then(|one| one.variant).as_deref(), Some("vllm"));
+    // Where that fails, it is only the protocol.
+    let (who, asked) = asked_for(&flavours(), &[("/version", &version), ("/v1/models", &models)]).await;
+    assert_eq!(who.winner.map(|one| (one.confidence, one.variant)), Some((Confidence::Possible, None)));
+    assert_eq!(asked.iter().filter(|path| *path == "/v1/models").count(), 1, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_surer_rule_behind_a_less_sure_one_counts_only_where_that_fails() {
+    let odd = manifest(
+        "odd",
+        r#"[{"is":"possible","all":[{"get":"/a","contains":"a"}]},{"is":"certain","all":[{"get":"/b","contains":"b"}]}]"#,
+    );
+    let sure = manifest("sure", r#"[{"is":"certain","all":[{"get":"/c","contains":"c"}]}]"#);
+    let of = |text| page("200 OK", "", text);
+    let (a, b, c) = (of("a"), of("b"), of("c"));
+    let (who, _) = asked_for(std::slice::from_ref(&odd), &[("/a", &a), ("/b", &b)]).await;
+    assert_eq!(who.winner.map(|one| one.confidence), Some(Confidence::Possible));
+    let (who, _) = asked_for(&[odd, sure], &[("/b", &b), ("/c", &c)]).await;
+    assert_eq!((who.winner, names(&who.candidates)), (None, vec!["odd", "sure"]));
+}
+
+#[tokio::test]
+async fn what_was_put_off_or_broken_off_is_not_settled() {
+    let version = page("200 OK", "", r#"{"version":"1"}"#);
+    let later = page("503 Service Unavailable", "", "{}");
+    assert!(who(&[("/api/version", &version)], &page("500 Internal Server Error", "", "{}")).await.is_settled);
+    for other in [&later, "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\nhalf"] {
+        let who = who(&[("/.well-known/localai.json", &version), ("/health", other)], &version).await;
+        assert!(who.answered && !who.is_settled, "{other}: {who:?}");
+    }
+    assert!(!Identification::default().is_settled);
 }
 
 #[tokio::test]
@@ -111,7 +192,7 @@ async fn a_tie_is_left_to_the_user() {
     let models = page("200 OK", "", r#"{"object":"list"}"#);
     let tie = who(&[("/api/version", &version), ("/v1/models", &models)], &page("404 Not Found", "", "")).await;
     assert_eq!(tie.winner, None);
-    assert_eq!(names(&tie.ties), ["ollama", "openai"]);
+    assert_eq!(names(&tie.candidates), ["ollama", "openai"]);
 }
 
 #[tokio::test]
