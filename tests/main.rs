@@ -21,6 +21,7 @@ mod first_minutes;
 mod first_release;
 mod guide;
 mod healing;
+mod identity;
 mod isolation;
 mod launcher;
 mod left_alone;

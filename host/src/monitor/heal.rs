@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
     core::Control,
-    look::Wish,
+    look::{Who, Wish},
     target::{Message, TargetTask},
     view::HealAnswer,
 };
@@ -301,7 +301,7 @@ impl TargetTask {
         if matches!(call.act.as_str(), "start" | "restart") && outcome.changed {
             // Another process: what was counted of the old one counts for nothing.
             self.health.afresh();
-            self.known.identity = None;
+            self.known.who = Who::NotAsked;
         }
         if call.spec().rung > Rung::Look {
             tracing::warn!(target: "recovery", "{}: {} → {}: {}", self.config.name, call.act, outcome.result, outcome.detail);

@@ -48,7 +48,7 @@ pub(super) struct Infer {
 pub(super) struct Known {
     pub version: Option<String>,
     pub variant: Option<String>,
-    pub identity: Option<Identity>,
+    pub who: Who,
     pub models: Option<Vec<Model>>,
     pub engines: Vec<Engine>,
     pub tree: Vec<TreeProcess>,
@@ -64,6 +64,29 @@ pub(super) struct Known {
     pub strange: u32,
     /// The models when it last served: what must be there again.
     pub well: Option<Vec<Model>>,
+}
+
+/// Whom the answers come from, by the rules of all plugins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Not asked, or not answered as it would be another time.
+    #[default]
+    NotAsked,
+    /// Nobody that the plugins know, or one of several that the target is not configured as: it would be the same again
+    /// until the plugins (of this count of changes), the process or the answers are others.
+    Nobody {
+        plugins: u64,
+    },
+    Known(Identity),
+}
+
+impl Who {
+    fn known(&self) -> Option<&Identity> {
+        match self {
+            Who::Known(identity) => Some(identity),
+            Who::NotAsked | Who::Nobody { .. } => None,
+        }
+    }
 }
 
 impl TargetTask {
@@ -83,7 +106,7 @@ impl TargetTask {
         let mut owner = seen.owner;
         let mut identity = None;
         if seen.new_root {
-            self.known.identity = None;
+            self.known.who = Who::NotAsked;
         }
 
         let mut observations = Vec::new();
@@ -95,15 +118,19 @@ impl TargetTask {
         // Whom another one's answers come from is asked at each look: a fault is never confirmed by what is remembered.
         let facts = self.health.facts();
         let is_another_s = |i: &Identity| i.backend != facts.backend && !facts.any_identity;
-        let due = self.known.identity.as_ref().is_none_or(is_another_s) || self.known.strange >= 2;
-        if answered && due {
+        let due = match &self.known.who {
+            Who::NotAsked => true,
+            Who::Nobody { plugins } => *plugins != *self.plugins.borrow(),
+            Who::Known(who) => is_another_s(who),
+        };
+        if answered && (due || self.known.strange >= 2) {
             identity = self.identify().await;
         }
         let alive = matches!(liveness.said(), Said::Ok(_));
         observations.push(liveness);
         // Who holds the port without being of the target by its file, and answers as it, is the target's process.
         if alive
-            && identity.as_ref().or(self.known.identity.as_ref()).is_none_or(|i| self.may_answer_as(&i.backend))
+            && identity.as_ref().or(self.known.who.known()).is_none_or(|i| self.may_answer_as(&i.backend))
             // What only forwards never stands for the server behind it (faults.md, rule 11).
             && let Some(stranger) = self.watch.stranger().filter(|s| !process::is_forwarder(s)).cloned()
         {
@@ -171,6 +198,7 @@ impl TargetTask {
         infer: Option<Infer>,
     ) -> ProbeAsk {
         let spec = plugin.manifest().probes.get(&depth);
+        let deadline = self.deadline(plugin, depth);
         let needs_processes = spec.is_some_and(|p| p.needs.iter().any(|need| need == "processes"));
         let (processes, addresses) = match tree {
             Some(tree) if needs_processes => {
@@ -178,12 +206,6 @@ impl TargetTask {
                 (Some(processes), addresses)
             }
             _ => (None, Default::default()),
-        };
-        let of_manifest = spec.map_or(Duration::from_secs(5), |p| Duration::from_millis(p.deadline_ms));
-        let deadline = match depth {
-            Depth::Liveness => self.config.timeout.unwrap_or(of_manifest),
-            Depth::Inference => self.config.inference.as_ref().and_then(|i| i.timeout).unwrap_or(of_manifest),
-            Depth::Readiness | Depth::Progress => of_manifest,
         };
         let inference = infer.map(|i| InferenceAsk {
             model: i.model,
@@ -203,6 +225,17 @@ impl TargetTask {
         }
     }
 
+    /// For a session of this depth.
+    fn deadline(&self, plugin: &crate::plugin::Plugin, depth: Depth) -> Duration {
+        let spec = plugin.manifest().probes.get(&depth);
+        let of_manifest = spec.map_or(Duration::from_secs(5), |p| Duration::from_millis(p.deadline_ms));
+        match depth {
+            Depth::Liveness => self.config.timeout.unwrap_or(of_manifest),
+            Depth::Inference => self.config.inference.as_ref().and_then(|i| i.timeout).unwrap_or(of_manifest),
+            Depth::Readiness | Depth::Progress => of_manifest,
+        }
+    }
+
     /// Is what identification calls by this name the target's server, once it answers as the settings want it? Where a
     /// command says which program it should be, another one is not.
     fn may_answer_as(&self, backend: &str) -> bool {
@@ -210,19 +243,24 @@ impl TargetTask {
         backend == self.config.backend || any_program
     }
 
-    /// Who answers here, by the rules of all plugins.
+    /// Who answers here, by the rules of all plugins. `None`: nobody that is known for sure.
     async fn identify(&mut self) -> Option<Identity> {
-        let identification = identify(&self.client, &self.core.plugins.registry()).await;
-        let ours = identification.candidates.iter().find(|c| c.backend == self.config.backend).cloned();
-        let winner = identification.winner?;
+        let plugins = *self.plugins.borrow();
+        let found = identify(&self.client, &self.core.plugins.registry()).await;
+        let ours = found.candidates.into_iter().find(|c| c.backend == self.config.backend);
         // At the same confidence it is what it is configured as.
-        let identity = match &ours {
-            Some(ours) if ours.confidence >= winner.confidence => ours.clone(),
-            _ => winner,
+        let Some(identity) = ours.or(found.winner) else {
+            if found.is_settled {
+                self.known.strange = 0;
+                // Strange answers of one that is known do not make it another one.
+                if self.known.who.known().is_none() {
+                    (self.known.who, self.known.variant) = (Who::Nobody { plugins }, None);
+                }
+            }
+            return None;
         };
-        let own_rules = ours.or((identity.backend == self.config.backend).then(|| identity.clone()));
-        self.known.variant = own_rules.and_then(|i| i.variant).or(identity.variant.clone());
-        self.known.identity = Some(identity.clone());
+        self.known.variant = identity.variant.clone();
+        self.known.who = Who::Known(identity.clone());
         self.known.strange = 0;
         Some(identity)
     }

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     core::{Control, Core},
+    look::Who,
     target::TargetTask,
 };
 use crate::{
@@ -35,7 +36,7 @@ impl TargetTask {
         self.watch.set_spec(manifest.process.clone());
         self.health.set_facts(facts(&self.config, Some(&plugin), self.watch.is_remote()));
         // Its rules may tell another flavour.
-        self.known.identity = None;
+        self.known.who = Who::NotAsked;
         self.plugin = Some(plugin.clone());
         match &self.unfit {
             None => Ok(plugin),
