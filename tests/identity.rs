@@ -1,4 +1,4 @@
-//! Who answers at a target: asked at first contact, and not again at each look.
+//! Who answers at a target: asked before anything that could do harm, and not again at each look.
 
 use std::time::Duration;
 
@@ -25,6 +25,26 @@ fn target(backend: &str, server: &Canned, more: &str) -> String {
 
 fn identifications(asked: &[String]) -> usize {
     asked.iter().filter(|path| *path == ONLY_ASKED_TO_IDENTIFY).count()
+}
+
+#[test]
+fn a_server_that_a_question_does_harm_is_known_before_its_first_look() {
+    isolated(test_name!(a_server_that_a_question_does_harm_is_known_before_its_first_look), |isolation| {
+        let bed = Bed::new(isolation);
+        // Whatever asks for its models breaks off the answer that it is giving.
+        let pages = [
+            ("GET /openapi.json", answer(200, r#"{"info":{"title":"🦙 llama.cpp Python API","version":"0.3.36"}}"#)),
+            ("GET /v1/models", answer(200, r#"{"object":"list","data":[{"id":"m","owned_by":"me"}]}"#)),
+        ];
+        let server = Canned::start(&pages);
+        let monitor = Monitor::start(&bed, &target("openai", &server, ""));
+        let it = monitor.wait_state("it", "online", SOON);
+        assert_eq!(it["variant"], "llama-cpp-python", "{it}");
+        monitor.wait_checks("it", 3, SOON);
+        let asked = server.asked();
+        assert!(!asked.iter().any(|path| path == "GET /v1/models"), "{asked:?}");
+        assert_eq!(identifications(&asked), 1, "{asked:?}");
+    });
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The bundled plugins at all depths against real servers: what they see, and that nothing moves because they look.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeSet, io::ErrorKind, net::SocketAddr, path::Path, time::Duration};
 
 use ai_monitor_plugin_api::event::Depth;
 use serde_json::{Value, json};
 
 use crate::{
     harness::{
-        Backend, Bed, Kind, Monitor, Server, Tier, User, backend, http, isolated,
+        Backend, Bed, Kind, Monitor, Server, Tier, User, backend,
+        http::{self, Open},
+        isolated,
+        isolation::Isolation,
         looker::Looker,
         process::Process,
         say,
@@ -38,6 +41,7 @@ mod real {
         a_router_is_watched_for_a_while,
         a_router_is_mended,
         llama_cpp_python_at_every_depth,
+        llama_cpp_python_goes_on_while_it_is_first_seen,
     }
 }
 
@@ -449,6 +453,45 @@ fn llama_cpp_python_at_every_depth(bed: &Bed) {
     let mut looker = Looker::new("openai", Some("llama-cpp-python"), server.address);
     let token = looker.infer(None, true);
     assert_eq!((&token["result"], &token["model"]), (&json!("output"), &json!("slow")), "{token}");
+}
+
+/// First contact in every way there is: a monitor that has it as a target, and a look around that finds it.
+fn llama_cpp_python_goes_on_while_it_is_first_seen(bed: &Bed) {
+    let servers = backend::real_servers().expect("asked before the test began");
+    let server = python_server(bed, &servers.join("llama-cpp-python/bin/python"), &[]);
+    // So many tokens that they take longer than the looks.
+    let messages = json!([{"role": "user", "content": "Tell me a long story"}]);
+    let body = json!({"model": "slow", "messages": messages, "stream": true, "max_tokens": 300});
+    let mut answer =
+        Open::send(server.address, "POST", "/v1/chat/completions", Some(&body), 6 * SOON).expect("a stream");
+    answer.next_line().expect("its beginning").expect("a line");
+
+    let config = format!(
+        "[[target]]\nname = \"it\"\nbackend = \"openai\"\nurl = \"http://{}\"\ncheck_interval = \"300ms\"\n",
+        server.address
+    );
+    let monitor = Monitor::start(bed, &config);
+    let it = monitor.wait_state("it", "online", SOON);
+    assert_eq!(it["variant"], "llama-cpp-python", "{it}");
+    monitor.wait_checks("it", 3, SOON);
+    if bed.isolation == Isolation::Machine {
+        let (_, said) = monitor.run(&["discover"]);
+        assert!(said.contains("llama-cpp-python"), "{said}");
+    }
+    // One that is broken off ends as if it were whole, but for why it ended.
+    let (mut heard, mut ends_after_the_looks) = (Vec::new(), false);
+    loop {
+        match answer.next_line_within(Duration::from_millis(20)) {
+            Ok(Some(line)) => heard.push(line),
+            Ok(None) => break,
+            Err(e) if matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => ends_after_the_looks = true,
+            Err(e) => panic!("{e} after {heard:?}"),
+        }
+    }
+    assert!(ends_after_the_looks, "it had ended before the looks: {heard:?}");
+    let chunks = heard.iter().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+    let is_whole = chunks.into_iter().any(|chunk| chunk["choices"][0]["finish_reason"] == "length");
+    assert!(is_whole, "a look broke it off: {heard:?}");
 }
 
 fn python_server(bed: &Bed, python: &Path, more: &[&str]) -> Server {

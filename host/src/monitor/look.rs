@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ai_monitor_plugin_api::{
     event::{Depth, InferenceAsk, Outcome},
+    manifest::Manifest,
     report::{Engine, Model},
 };
 use jiff::Timestamp;
@@ -108,6 +109,13 @@ impl TargetTask {
         if seen.new_root {
             self.known.who = Who::NotAsked;
         }
+        // A flavour may take harm from what another one is asked for: at first contact it is known before the first probe.
+        let mut asked = false;
+        if self.known.who == Who::NotAsked && tells_flavours(plugin.manifest()) {
+            let patience = self.deadline(&plugin, Depth::Liveness);
+            identity = tokio::time::timeout(patience, self.identify()).await.unwrap_or_default();
+            asked = true;
+        }
 
         let mut observations = Vec::new();
         let answers = Arc::new(LookAnswers::default());
@@ -123,7 +131,7 @@ impl TargetTask {
             Who::Nobody { plugins } => *plugins != *self.plugins.borrow(),
             Who::Known(who) => is_another_s(who),
         };
-        if answered && (due || self.known.strange >= 2) {
+        if answered && !asked && (due || self.known.strange >= 2) {
             identity = self.identify().await;
         }
         let alive = matches!(liveness.said(), Said::Ok(_));
@@ -306,6 +314,11 @@ impl TargetTask {
             });
         }
     }
+}
+
+/// Do the plugin's sessions depend on which flavour answers?
+fn tells_flavours(manifest: &Manifest) -> bool {
+    manifest.identify.iter().any(|rule| rule.variant.is_some())
 }
 
 /// Did anything answer with a status?

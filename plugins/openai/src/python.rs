@@ -3,7 +3,8 @@
 //! Every route that touches its models, `GET /v1/models` too, waits for the answer that it is giving, and unless it was
 //! started with `--interrupt_requests false` breaks that answer off: its user's stream ends as if it were whole
 //! (measured with 0.3.36, read in app.py). So it is known by the description of its own API, its model by its command
-//! line, and it cannot be seen whether it works on something.
+//! line, and it cannot be seen whether it works on something. Identification tells its variant before the first probe;
+//! where it could not (the description is not to be had), the probe asks for the models as of any other server.
 
 use ai_monitor_plugin_api::{
     Io, Stop,
