@@ -247,13 +247,26 @@ fn who_imitates_whom_is_told_apart_without_a_key() {
             &[("GET /health", of_llama_cpp(200, r#"{"status":"ok"}"#))],
             of_llama_cpp(401, r#"{"error":{"code":401,"type":"authentication_error"}}"#),
         );
-        // vLLM's port is held by something else.
-        let stranger = Canned::at(at("127.0.0.1:8000"), &[], answer(200, "<html>"));
+        // One of the many that answer every path with their own page, on the same port of another address.
+        let stranger = Canned::at(at("[::1]:8000"), &[], answer(200, "<html>"));
+        // llama-cpp-python on vLLM's port: whatever asks for its models breaks off the answer that it is giving.
+        let python = Canned::at(
+            at("127.0.0.1:8000"),
+            &[
+                (
+                    "GET /openapi.json",
+                    answer(200, r#"{"info":{"title":"🦙 llama.cpp Python API","version":"0.3.36"}}"#),
+                ),
+                ("GET /v1/models", answer(200, list)),
+            ],
+            not_found(),
+        );
         let all = in_json(&bed.folder("monitor"));
         assert_eq!(
             who(&all),
             [
                 row(studio.address, "lm-studio/", "certain"),
+                row(python.address, "openai/llama-cpp-python", "certain"),
                 row(localai.address, "localai/", "certain"),
                 row(keyed.address, "openai/llama.cpp", "certain"),
                 row(other.address, "openai/", "possible"),
@@ -261,9 +274,11 @@ fn who_imitates_whom_is_told_apart_without_a_key() {
             "{all:#}"
         );
         assert_eq!(seen(&all, stranger.address)["seen"], "stranger", "{all:#}");
-        for server in [&localai, &studio, &other, &keyed, &stranger] {
+        for server in [&localai, &studio, &other, &keyed, &stranger, &python] {
             let asked = server.heads();
             assert!(!asked.is_empty());
+            let harm = std::ptr::eq(server, &python) && asked.iter().any(|head| head.starts_with("GET /v1/models"));
+            assert!(!harm, "{asked:?}");
             assert!(asked.iter().all(|head| !head.to_ascii_lowercase().contains("authorization")), "{asked:?}");
             assert!(asked.iter().all(|head| head.starts_with("GET ")), "{asked:?}");
         }
@@ -304,6 +319,41 @@ fn a_llama_server_on_localais_port_and_a_tie_that_is_left_to_the_user() {
         });
         let targets = monitor.snapshot()["targets"].as_array().map_or(0, Vec::len);
         assert_eq!(targets, 1, "{}", monitor.snapshot());
+    });
+}
+
+/// The first start shows which plugin each found server is watched through.
+#[test]
+fn what_is_found_later_is_shown_with_its_plugin() {
+    on_usual_ports(test_name!(what_is_found_later_is_shown_with_its_plugin), |bed| {
+        let backend = Backend::new(bed, Kind::Ollama, Tier::Demo);
+        let _server = Server::start(bed, &backend, at("127.0.0.1:11434"));
+        let monitor = Monitor::start_bare(bed);
+        monitor.wait_state("ollama", "online", SOON);
+        monitor.wait_for(SOON, "the target beside its plugin", |monitor| {
+            let snapshot = monitor.snapshot();
+            let mut plugins = snapshot["plugins"]["plugins"].as_array().into_iter().flatten();
+            let ollama = plugins.find(|plugin| plugin["id"] == "ollama").cloned().unwrap_or_default();
+            if ollama["targets"] == json!(["ollama"]) { Ok(()) } else { Err(ollama.to_string()) }
+        });
+    });
+}
+
+#[test]
+fn one_server_on_both_addresses_is_one_target() {
+    on_usual_ports(test_name!(one_server_on_both_addresses_is_one_target), |bed| {
+        let pages = [
+            ("GET /", answer(200, "Ollama is running")),
+            ("GET /api/version", answer(200, r#"{"version":"0.32.15"}"#)),
+        ];
+        let _server = Canned::at(at("[::]:11434"), &pages, answer(404, ""));
+        let folder = bed.folder("monitor");
+        let all = in_json(&folder);
+        let found = found_at(&all, at("127.0.0.1:11434"));
+        assert_eq!((&found["also"], &found["one_of_two"]), (&json!(["[::1]:11434"]), &json!(false)), "{all:#}");
+        assert_eq!(who(&all).len(), 1, "{all:#}");
+        let (_, said) = discover(&folder, &[]);
+        assert!(said.contains("other machines may reach it") && said.matches("[[target]]").count() == 1, "{said}");
     });
 }
 
@@ -367,7 +417,7 @@ fn of_llama_cpp(status: u16, body: &str) -> Vec<u8> {
 }
 
 /// A child that ends with the test.
-struct Ended(Child);
+pub struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -379,7 +429,7 @@ impl Drop for Ended {
 const FORWARD: &str = "END_TO_END_FORWARD";
 
 /// A process whose executable has this name, and which passes connections on.
-fn forwarder(bed: &Bed, name: &str, from: SocketAddr, to: SocketAddr) -> Ended {
+pub fn forwarder(bed: &Bed, name: &str, from: SocketAddr, to: SocketAddr) -> Ended {
     let program = bed.folder("forwarder").join(name);
     let own = std::env::current_exe().expect("the test's own program");
     std::fs::hard_link(&own, &program).or_else(|_| std::fs::copy(&own, &program).map(drop)).expect("a copy of it");
