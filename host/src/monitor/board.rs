@@ -46,12 +46,14 @@ struct Parts {
 pub struct Board {
     parts: Mutex<Parts>,
     changes: watch::Sender<u64>,
+    /// Counts up when a target is put here for the first time.
+    targets: watch::Sender<u64>,
 }
 
 impl Board {
     pub fn new(own: Own) -> Board {
         let parts = Parts { own, order: Vec::new(), targets: BTreeMap::new(), composed: None };
-        Board { parts: Mutex::new(parts), changes: watch::Sender::new(0) }
+        Board { parts: Mutex::new(parts), changes: watch::Sender::new(0), targets: watch::Sender::new(0) }
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -68,13 +70,23 @@ impl Board {
         self.changes.subscribe()
     }
 
+    /// Wakes when there are more targets: far rarer than [`Self::changes`].
+    pub fn more_targets(&self) -> watch::Receiver<u64> {
+        self.targets.subscribe()
+    }
+
     pub fn put(&self, view: TargetView) {
+        let mut is_new = false;
         self.edit(|parts| {
-            if !parts.targets.contains_key(&view.name) {
+            is_new = !parts.targets.contains_key(&view.name);
+            if is_new {
                 parts.order.push(view.name.clone());
             }
             parts.targets.insert(view.name.clone(), view);
         });
+        if is_new {
+            self.targets.send_modify(|n| *n += 1);
+        }
     }
 
     pub fn own(&self, edit: impl FnOnce(&mut Own)) {

@@ -151,18 +151,20 @@ pub(super) fn view(core: &Core) -> PluginsView {
     core.plugins.view(snapshot.targets.iter().map(|t| (t.name.as_str(), t.backend.as_str())))
 }
 
-/// Puts every change of the plugins on the board, until the monitor ends.
+/// Puts every change of the plugins, and of which targets there are for them, on the board, until the monitor ends.
 pub(super) async fn keep_on_view(core: Arc<Core>) {
     let mut control = core.control.subscribe();
-    let mut changes = core.plugins.changes();
+    let (mut changes, mut targets) = (core.plugins.changes(), core.board.more_targets());
     loop {
         changes.mark_unchanged();
+        targets.mark_unchanged();
         let view = view(&core);
         if core.board.snapshot().plugins != view {
             core.board.own(|own| own.plugins = view);
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
+            more = targets.changed() => if more.is_err() { return },
             _ = control.wait_for(|c| c.shutting_down) => return,
         }
     }
