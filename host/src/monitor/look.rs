@@ -247,7 +247,7 @@ impl TargetTask {
     /// Is what identification calls by this name the target's server, once it answers as the settings want it? Where a
     /// command says which program it should be, another one is not.
     fn may_answer_as(&self, backend: &str) -> bool {
-        let any_program = super::target::is_any_program(&self.config.backend) && self.config.process.command.is_none();
+        let any_program = self.health.facts().any_identity && self.config.process.command.is_none();
         backend == self.config.backend || any_program
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ai_monitor_plugin_api::manifest::{Confidence, Manifest};
 use tokio::sync::watch;
 
 use super::{
@@ -130,11 +131,21 @@ pub(super) fn facts(config: &config::model::Target, plugin: Option<&Plugin>, rem
         has_command: config.process.command.as_ref().is_some_and(|c| !c.is_empty()),
         // At boot a rival may only be slower: it is waited for (faults.md, rule 5).
         autostart: config.process.autostart && !rival,
-        any_identity: super::target::is_any_program(&config.backend),
+        any_identity: manifest.is_some_and(|m| is_any_program(m)),
         lost_engine: manifest.and_then(|m| m.process.lost_engine),
         stall_after: config.stall_after,
         models: config.models.clone(),
     }
+}
+
+/// Is whoever answers as the settings want the target's server, though other rules know it by another name? Where the
+/// plugin has no rules, its settings alone say what the server is; where it knows some flavours and takes whatever else
+/// speaks the protocol, many programs are meant (section 2 of the contract, `identify`).
+fn is_any_program(manifest: &Manifest) -> bool {
+    let rules = &manifest.identify;
+    let knows_flavours = rules.iter().any(|rule| rule.variant.is_some());
+    let takes_the_protocol = rules.iter().any(|rule| rule.is == Confidence::Possible && rule.variant.is_none());
+    rules.is_empty() || (knows_flavours && takes_the_protocol)
 }
 
 /// Keeps the catalogue as the folder is, until the monitor ends.
@@ -167,5 +178,30 @@ pub(super) async fn keep_on_view(core: Arc<Core>) {
             more = targets.changed() => if more.is_err() { return },
             _ = control.wait_for(|c| c.shutting_down) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Registry;
+
+    #[test]
+    fn which_plugins_mean_any_program_is_told_by_their_rules() {
+        let bundled = Registry::bundled();
+        let of = |id: &str| is_any_program(bundled.get(id).expect("a bundled plugin").manifest());
+        assert_eq!(["custom", "openai"].map(of), [true, true]);
+        assert_eq!(["ollama", "lm-studio", "localai"].map(of), [false, false, false]);
+        // One of the folder's is held to the same.
+        let rules = |rules: &str| {
+            let manifest = format!(
+                r#"{{"contract":"1.0","abi":1,"id":"mine","version":"1","label":"Mine","probes":{{}},"identify":{rules}}}"#
+            );
+            is_any_program(&serde_json::from_str(&manifest).expect("a manifest"))
+        };
+        let certain = r#"{"is":"certain","variant":"a","all":[{"get":"/a","has":["/a"]}]}"#;
+        let protocol = r#"{"is":"possible","all":[{"get":"/b","has":["/b"]}]}"#;
+        assert!(rules("[]") && rules(&format!("[{certain},{protocol}]")));
+        assert!(!rules(&format!("[{certain}]")) && !rules(&format!("[{protocol}]")));
     }
 }

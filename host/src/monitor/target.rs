@@ -496,9 +496,3 @@ impl TargetTask {
         named.unwrap_or_else(|| "/".into())
     }
 }
-
-/// Many programs speak OpenAI's protocol, and what a custom target is its settings say: whoever answers as they want is
-/// the target's server (section 6 of the contract, `port_conflict`).
-pub(super) fn is_any_program(backend: &str) -> bool {
-    matches!(backend, "openai" | "custom")
-}
