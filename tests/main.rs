@@ -30,6 +30,7 @@ mod plugin_tools;
 mod plugins;
 mod plugins_real;
 mod reports;
+mod rivals;
 mod simulators;
 mod situations;
 mod survival;

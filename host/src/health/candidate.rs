@@ -133,7 +133,7 @@ fn dead(health: &Health, look: &Look, tree_moved: &Movement) -> Option<Candidate
         return None;
     }
     let was_ready = if main_lives { health.ready } else { health.ever_ready };
-    let wanted = facts.has_command && facts.autostart && !main_lives;
+    let wanted = facts.has_command && facts.autostart && facts.rival.is_none() && !main_lives;
     if !was_ready && !wanted && !gone {
         return None;
     }

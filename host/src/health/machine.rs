@@ -46,6 +46,9 @@ pub struct Facts {
     pub has_command: bool,
     /// A target with a command that does not run is started (unless this is off and it was never seen ready).
     pub autostart: bool,
+    /// Who else is set to start it, as of the last look at which nothing of it ran: at boot it may only be slower, and is
+    /// waited for (faults.md, rule 5).
+    pub rival: Option<String>,
     /// Many speak this protocol: an identity of another plugin never makes it another's (plugin-contract, 6).
     pub any_identity: bool,
     pub lost_engine: Option<LostEngine>,
@@ -191,6 +194,11 @@ impl Health {
     /// The target's plugin is another: what was seen of the target stays known.
     pub fn set_facts(&mut self, facts: Facts) {
         self.facts = facts;
+    }
+
+    /// Who else is set to start it now.
+    pub fn set_rival(&mut self, rival: Option<String>) {
+        self.facts.rival = rival;
     }
 
     pub fn facts(&self) -> &Facts {
@@ -465,12 +473,12 @@ impl Health {
             return calm(State::Offline, format!("{why}; the port is held by {name} ({id})"));
         }
         if look.signals.tree.as_ref().is_some_and(Vec::is_empty) {
-            let text = if self.facts.has_command {
-                "not running; autostart is off and it was never seen ready"
-            } else {
-                "not running, and there is no command to start it with"
+            let text = match &self.facts.rival {
+                Some(rival) => format!("not running, and never seen ready: {rival} is set to start it, and is waited for"),
+                None if self.facts.has_command => "not running; autostart is off and it was never seen ready".into(),
+                None => "not running, and there is no command to start it with".into(),
             };
-            return calm(State::Offline, text.into());
+            return calm(State::Offline, text);
         }
         calm(State::Offline, format!("{why}; its process is not known, so nothing can be proven"))
     }

@@ -54,6 +54,7 @@ fn facts() -> Facts {
         remote: false,
         has_command: true,
         autostart: true,
+        rival: None,
         any_identity: false,
         lost_engine: Some(LostEngine::NextRequest),
         stall_after: Duration::from_secs(10),
@@ -278,6 +279,22 @@ fn without_a_command_and_never_seen_ready_it_is_not_running() {
             assert_eq!((class(&verdict), verdict.state), (None, State::Offline));
         }
     }
+}
+
+#[test]
+fn who_else_is_set_to_start_it_is_waited_for_until_nobody_is() {
+    let mut film = film_with(facts(), false);
+    film.tree = Some(Vec::new());
+    film.port = PortHolder::Nobody;
+    film.health.set_rival(Some("x.service".into()));
+    for _ in 0..3 {
+        let verdict = film.look(300, vec![bad(Depth::Liveness, Outcome::Refused)]);
+        assert_eq!((class(&verdict), verdict.state), (None, State::Offline));
+        assert!(verdict.why.contains("x.service"), "{}", verdict.why);
+    }
+    film.health.set_rival(None);
+    film.look(300, vec![bad(Depth::Liveness, Outcome::Refused)]);
+    assert_eq!(class(&film.look(300, vec![bad(Depth::Liveness, Outcome::Refused)])), Some(FaultClass::Dead));
 }
 
 #[test]

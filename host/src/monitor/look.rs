@@ -109,6 +109,11 @@ impl TargetTask {
         if seen.new_root {
             self.known.who = Who::NotAsked;
         }
+        // Only then it matters, and a rival may be installed, or go, at any time.
+        let may_be_started = self.config.process.command.is_some() && self.config.process.autostart;
+        if may_be_started && !self.health.ever_ready() && self.watch.root().is_none() {
+            self.health.set_rival(process::enabled_rival(&plugin.manifest().rivals));
+        }
         // A flavour may take harm from what another one is asked for: at first contact it is known before the first probe.
         let mut asked = false;
         if self.known.who == Who::NotAsked && tells_flavours(plugin.manifest()) {

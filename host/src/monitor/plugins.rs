@@ -14,7 +14,6 @@ use crate::{
     config,
     health::machine::{Again, Facts, Verdict},
     plugin::{Absent, Keeper, Plugin, PluginsView},
-    process,
 };
 
 impl TargetTask {
@@ -124,13 +123,13 @@ pub(super) fn fit(config: &mut config::model::Target, plugin: &Plugin) -> Option
 /// What health is told of a target once, as far as it rests on the plugin's manifest.
 pub(super) fn facts(config: &config::model::Target, plugin: Option<&Plugin>, remote: bool) -> Facts {
     let manifest = plugin.map(|p| p.manifest());
-    let rival = manifest.is_some_and(|m| process::enabled_rival(&m.rivals).is_some());
     Facts {
         backend: config.backend.clone(),
         remote,
         has_command: config.process.command.as_ref().is_some_and(|c| !c.is_empty()),
-        // At boot a rival may only be slower: it is waited for (faults.md, rule 5).
-        autostart: config.process.autostart && !rival,
+        autostart: config.process.autostart,
+        // Asked for when it matters, at each look anew.
+        rival: None,
         any_identity: manifest.is_some_and(|m| is_any_program(m)),
         lost_engine: manifest.and_then(|m| m.process.lost_engine),
         stall_after: config.stall_after,
