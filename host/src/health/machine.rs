@@ -474,7 +474,9 @@ impl Health {
         }
         if look.signals.tree.as_ref().is_some_and(Vec::is_empty) {
             let text = match &self.facts.rival {
-                Some(rival) => format!("not running, and never seen ready: {rival} is set to start it, and is waited for"),
+                Some(rival) => {
+                    format!("not running, and never seen ready: {rival} is set to start it, and is waited for")
+                }
                 None if self.facts.has_command => "not running; autostart is off and it was never seen ready".into(),
                 None => "not running, and there is no command to start it with".into(),
             };

@@ -10,6 +10,7 @@ mod look;
 mod plugins;
 mod publish;
 mod resume;
+mod settle;
 mod target;
 mod verify;
 pub mod view;

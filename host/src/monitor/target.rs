@@ -17,7 +17,7 @@ use crate::{
     config::model::Target,
     health::{
         fault::{Fault, FaultClass},
-        machine::{Again, ExitSeen, Health, SECOND_LOOK, Verdict},
+        machine::{Again, ExitSeen, Health, Verdict},
         signals::{Owner, ProcessId},
         state::State,
     },
@@ -30,10 +30,6 @@ use crate::{
         watch::{SeenProcess, Wanted, Watch},
     },
 };
-
-/// So long after an act, work may show no movement yet; then it is well or suspected (health calls nothing flat before a
-/// second).
-pub(super) const UNMEASURED: Duration = Duration::from_secs(3);
 
 /// What others ask of a target's task.
 #[derive(Debug)]
@@ -297,7 +293,7 @@ impl TargetTask {
     }
 
     /// An inference probe: on suspicion, or by the clock where the configuration asks for it.
-    fn inference_due(&mut self, suspicion: bool) -> Option<Infer> {
+    pub(super) fn inference_due(&mut self, suspicion: bool) -> Option<Infer> {
         let model = self.config.inference.as_ref().and_then(|i| i.model.clone());
         if suspicion {
             let stalled = self.known.engines.iter().find_map(|e| e.model.clone());
@@ -376,7 +372,7 @@ impl TargetTask {
     /// A person's heal looks first, so it heals what is down without waiting for the next check.
     async fn person_heals(&mut self, force: bool, reply: oneshot::Sender<HealAnswer>) {
         let answer = |success, message: String, incident| HealAnswer { success, message, incident };
-        let verdict = self.settled_look().await;
+        let verdict = self.settle(Wish { infer: None, port: true }).await;
         self.publish();
         let fault = match &verdict.fault {
             None if verdict.is_sound() => {
@@ -405,52 +401,6 @@ impl TargetTask {
         self.joined.push(reply);
         self.heal(fault, verdict, true, force).await;
         self.publish();
-    }
-
-    /// Looks until the look decides something, or a bound is reached.
-    pub(super) async fn settled_look(&mut self) -> Verdict {
-        let began = self.core.clock.now().mono;
-        let bound = self.config.stall_after + Duration::from_secs(30);
-        let mut wish = Wish { infer: None, port: true };
-        let mut first = true;
-        loop {
-            let mut verdict = self.look(std::mem::take(&mut wish)).await;
-            let took = self.core.clock.now().mono.saturating_sub(began);
-            // What the first look calls movement is against the time before the act: the act itself may be it.
-            let unseen = took < UNMEASURED && self.works_unseen(&verdict, first);
-            first = false;
-            if unseen {
-                verdict.again = Again::After(SECOND_LOOK);
-            }
-            if !(unseen || verdict.is_undecided()) || took > bound {
-                return verdict;
-            }
-            match verdict.again {
-                Again::AtInterval => return verdict,
-                Again::After(wait) => {
-                    if self.pause(wait).await {
-                        return verdict;
-                    }
-                }
-                Again::Infer => wish.infer = self.inference_due(true),
-            }
-        }
-    }
-
-    /// Until the next look. True: the monitor ends, and it was cut short.
-    pub(super) async fn pause(&self, wait: Duration) -> bool {
-        let mut control = self.control.clone();
-        tokio::select! {
-            _ = control.wait_for(|c| c.shutting_down) => true,
-            () = tokio::time::sleep(wait) => false,
-        }
-    }
-
-    /// It has work, and nothing shows yet that the work goes on: that it answers proves nothing, for a front answers on
-    /// while its engine is gone. Of a server whose processes are not known nothing more will show.
-    pub(super) fn works_unseen(&self, verdict: &Verdict, first_after_act: bool) -> bool {
-        let still = first_after_act || verdict.moving.is_none();
-        verdict.is_sound() && verdict.in_flight && still && !self.known.tree.is_empty()
     }
 
     pub fn owner(&self) -> &Owner {

@@ -19,7 +19,7 @@ use crate::{
     act::{self, Loaded},
     health::{
         fault::{Evidence, EvidenceLine, Fault, FaultClass},
-        machine::{Again, SECOND_LOOK, Verdict},
+        machine::{Again, Verdict},
         state::State,
     },
 };
@@ -30,7 +30,7 @@ const MOST_MODELS_ASKED: usize = 3;
 impl TargetTask {
     /// `None`: the monitor ends.
     pub(super) async fn verify(&mut self, heal: &Heal, deep: bool) -> Option<Verdict> {
-        let verdict = self.settled_look().await;
+        let verdict = self.settle(Wish { infer: None, port: true }).await;
         if self.control.borrow().shutting_down {
             return None;
         }
@@ -135,23 +135,7 @@ impl TargetTask {
 
     /// Looks with an inference probe until a token came or a class is confirmed.
     async fn token_of(&mut self, model: &str) -> Verdict {
-        let infer = || Wish { infer: Some(Infer { model: Some(model.to_owned()), scheduled: false }), port: false };
-        let mut verdict = self.look(infer()).await;
-        for _ in 0..3 {
-            let undecided = verdict.is_undecided() || self.works_unseen(&verdict, false);
-            if !undecided {
-                break;
-            }
-            let wait = match verdict.again {
-                Again::After(wait) => wait.min(Duration::from_secs(3)),
-                Again::AtInterval => SECOND_LOOK,
-                Again::Infer => Duration::ZERO,
-            };
-            if self.pause(wait).await {
-                break;
-            }
-            verdict = self.look(infer()).await;
-        }
-        verdict
+        let infer = Infer { model: Some(model.to_owned()), scheduled: false };
+        self.settle(Wish { infer: Some(infer), port: false }).await
     }
 }
