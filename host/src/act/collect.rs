@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Ground, blocking::blocking, text};
 use crate::{
     incident::act::{ActCall, Outcome},
-    logs::tail,
+    logs::try_tail,
     process::{self, places},
     secrets::{redact, redact_json},
 };
@@ -132,7 +132,14 @@ fn write(
     let mut left_out = Vec::new();
     for (file, log) in logs.iter().filter(|(_, log)| log.exists()) {
         // From which file it is stands in its first line.
-        let lines = std::iter::once(format!("# {}", log.display())).chain(tail(log, LINES));
+        let last = match try_tail(log, LINES) {
+            Ok(last) => last,
+            Err(error) => {
+                left_out.push(format!("{} ({error})", log.display()));
+                continue;
+            }
+        };
+        let lines = std::iter::once(format!("# {}", log.display())).chain(last);
         let text: String = lines.map(|line| redact(&line) + "\n").collect();
         if let Err(error) = fs::write(folder.join(file), text) {
             left_out.push(format!("{} ({error})", log.display()));
@@ -203,6 +210,11 @@ mod tests {
         let lines = "started\nAuthorization: Bearer ***\nCookie: ***\nProxy-Authorization: Basic ***\n";
         assert_eq!(read("log-1.log"), format!("# {}\n{lines}", log.display()));
         assert!(!first.join("output.log").exists());
+        // What is there and cannot be read is said.
+        let unreadable = folder.path().join("folder.log");
+        fs::create_dir(&unreadable).expect("a folder by a log's name");
+        let (_, left_out) = write(&bundles, "it-0", &evidence, &[("log-1.log".into(), unreadable)]).expect("a bundle");
+        assert!(matches!(&left_out[..], [one] if one.contains("folder.log (")), "{left_out:?}");
         // In the same second.
         assert_eq!(write(&bundles, "it-1", &evidence, &[]).expect("another").0, bundles.join("it-1-2"));
     }

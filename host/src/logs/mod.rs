@@ -17,7 +17,7 @@ use tracing_subscriber::{
 };
 
 use self::rotating::{Kind, MONITOR, RECOVERY, RotatingLog};
-pub use self::tail::tail;
+pub use self::tail::{tail, try_tail};
 
 /// The target of healing actions.
 pub const RECOVERY_TARGET: &str = "recovery";

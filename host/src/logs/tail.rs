@@ -17,6 +17,14 @@ const BLOCK: u64 = 64 * 1024;
 /// The last `lines` lines of `…/NAME.log`, the newest last, going back into earlier files where the newest has too few.
 /// What cannot be read has no lines.
 pub fn tail(path: &Path, lines: usize) -> Vec<String> {
+    try_tail(path, lines).unwrap_or_default()
+}
+
+/// The same.
+///
+/// # Errors
+/// Why nothing of it can be read.
+pub fn try_tail(path: &Path, lines: usize) -> io::Result<Vec<String>> {
     let lines = lines.min(MAX_LINES);
     let mut files = match (path.parent(), path.file_stem().and_then(|s| s.to_str())) {
         (Some(dir), Some(name)) => files(dir, name),
@@ -27,17 +35,22 @@ pub fn tail(path: &Path, lines: usize) -> Vec<String> {
     }
     let mut budget = MAX_BYTES;
     let mut newest_first = Vec::new();
+    let mut unread = None;
     for file in files.iter().rev() {
         if newest_first.len() >= lines || budget == 0 {
             break;
         }
         // A file that was rotated away in between is no reason to give nothing.
-        if let Ok(found) = last_lines(file, lines - newest_first.len(), &mut budget) {
-            newest_first.extend(found.into_iter().rev());
+        match last_lines(file, lines - newest_first.len(), &mut budget) {
+            Ok(found) => newest_first.extend(found.into_iter().rev()),
+            Err(error) => unread = unread.or(Some(error)),
         }
     }
     newest_first.reverse();
-    newest_first
+    match unread {
+        Some(error) if newest_first.is_empty() => Err(error),
+        _ => Ok(newest_first),
+    }
 }
 
 fn last_lines(path: &Path, lines: usize, budget: &mut u64) -> io::Result<Vec<String>> {
@@ -81,6 +94,10 @@ mod tests {
         assert_eq!(tail(&path("a.log"), 99), ["1", "2", "3", "4", "5"]);
         assert_eq!(tail(&path("a.log"), 0), [""; 0]);
         assert_eq!(tail(&path("none.log"), 9), [""; 0]);
+        assert_eq!(try_tail(&path("none.log"), 9).map_err(|e| e.kind()), Err(io::ErrorKind::NotFound));
+        // One that cannot be read does not hide those that can.
+        std::fs::create_dir(path("a-2026-01-01-00-00-02.log")).unwrap();
+        assert_eq!(try_tail(&path("a.log"), 2).expect("the others"), ["4", "5"]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Places that a manifest names, on this machine: its log files, and the free space where its models lie.
 
 use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
     fs,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-/// A folder of logs is looked through so deep, and to so many entries.
+/// A folder of logs is looked through so deep, and so many logs and folders of it are looked at.
 const DEEP: usize = 3;
 const ENTRIES_MAX: usize = 4_000;
 
@@ -27,27 +29,75 @@ pub fn expand(path: &str) -> Option<PathBuf> {
 }
 
 /// The newest log file at or below a place; `None`: there is none. Only files that are called `.log` are taken, so that
-/// a manifest cannot name what is no log.
+/// a manifest cannot name what is no log. Where there are more than the bound, those are looked at whose folder changed
+/// last, and of one folder those whose names are last, as dates and numbers are.
 pub fn newest_log(place: &Path) -> Option<PathBuf> {
+    newest_within(place, ENTRIES_MAX)
+}
+
+fn newest_within(place: &Path, most: usize) -> Option<PathBuf> {
     let mut newest: Option<(SystemTime, PathBuf)> = None;
-    let mut left = ENTRIES_MAX;
-    let mut folders = vec![(place.to_owned(), 0)];
-    while let Some((path, depth)) = folders.pop() {
-        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-        if meta.is_dir() && depth < DEEP {
-            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
-            for entry in entries {
-                left = left.checked_sub(1)?;
-                folders.push((entry.path(), depth + 1));
-            }
-        } else if meta.is_file() && path.extension().is_some_and(|ending| ending == "log") {
-            let written = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            if newest.as_ref().is_none_or(|(newest, _)| *newest < written) {
-                newest = Some((written, path));
-            }
+    let mut take = |path: PathBuf| {
+        let Some(written) = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file).map(|meta| written(&meta))
+        else {
+            return;
+        };
+        if newest.as_ref().is_none_or(|(newest, _)| *newest < written) {
+            newest = Some((written, path));
         }
+    };
+    if is_log(place) {
+        take(place.to_owned());
+    }
+    let mut left = most;
+    let mut level = vec![place.to_owned()];
+    for _ in 0..DEEP {
+        let mut below = Vec::new();
+        for folder in std::mem::take(&mut level) {
+            let (logs, folders) = last_by_name(&folder, left);
+            left -= logs.len();
+            logs.into_iter().for_each(&mut take);
+            below.extend(folders);
+        }
+        let mut dated: Vec<_> = below
+            .into_iter()
+            .filter_map(|folder| Some((written(&fs::symlink_metadata(&folder).ok()?), folder)))
+            .collect();
+        dated.sort_unstable_by(|a, b| b.cmp(a));
+        dated.truncate(left);
+        left -= dated.len();
+        level = dated.into_iter().map(|(_, folder)| folder).collect();
     }
     newest.map(|(_, path)| path)
+}
+
+/// The logs and the folders in a folder: of each at most so many, the last by name. Links are not followed.
+fn last_by_name(folder: &Path, most: usize) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (mut logs, mut folders) = (BinaryHeap::new(), BinaryHeap::new());
+    // A link in place of the folder would lead elsewhere.
+    let is_folder = fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir());
+    for entry in is_folder.then(|| fs::read_dir(folder).ok()).into_iter().flatten().flatten().flatten() {
+        let path = entry.path();
+        let kept = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => &mut folders,
+            Ok(kind) if kind.is_file() && is_log(&path) => &mut logs,
+            _ => continue,
+        };
+        kept.push(Reverse(path));
+        if kept.len() > most {
+            kept.pop();
+        }
+    }
+    let paths = |kept: BinaryHeap<Reverse<PathBuf>>| kept.into_iter().map(|Reverse(path)| path).collect();
+    (paths(logs), paths(folders))
+}
+
+fn is_log(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "log")
+}
+
+fn written(meta: &fs::Metadata) -> SystemTime {
+    meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Bytes that this user may still write where `path` lies; `None`: not known.
@@ -107,5 +157,33 @@ mod tests {
         assert_eq!(newest_log(&at("nothing")), None);
         assert!(free_bytes(folder.path()).is_some_and(|free| free > 0));
         assert_eq!(free_bytes(&at("nothing")), None);
+    }
+
+    #[test]
+    fn the_newest_of_more_logs_than_are_looked_at_is_found() {
+        const MOST: usize = 10;
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let at = |name: &str| folder.path().join(name);
+        let aged = |path: &Path, age: usize| {
+            let file = fs::File::open(path).expect("it");
+            file.set_modified(SystemTime::now() - Duration::from_secs(age as u64)).expect("its time");
+        };
+        // Whose folder changed last is read first, and of it the last names.
+        for (month, age) in [("01", 300), ("02", 100), ("03", 200)] {
+            fs::create_dir(at(month)).expect("a folder");
+            for n in 0..=MOST {
+                let log = at(&format!("{month}/{n:05}.log"));
+                fs::write(&log, "").expect("a log");
+                aged(&log, age + MOST - n);
+            }
+            aged(&at(month), age);
+        }
+        // What is no log counts for nothing.
+        for n in 0..2 * MOST {
+            fs::write(at(&format!("{n}.txt")), "").expect("a file");
+        }
+        assert_eq!(newest_within(folder.path(), MOST), Some(at(&format!("02/{MOST:05}.log"))));
+        assert_eq!(newest_within(&at("03"), MOST), Some(at(&format!("03/{MOST:05}.log"))));
+        assert_eq!(newest_log(folder.path()), Some(at(&format!("02/{MOST:05}.log"))));
     }
 }
