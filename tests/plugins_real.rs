@@ -34,6 +34,7 @@ mod real {
         ollama_at_every_depth_and_no_expiry_moves,
         ollama_a_model_that_makes_vectors,
         ollama_a_schedule_moves_no_expiry,
+        ollama_a_download_without_a_network_says_so,
         llama_server_at_every_depth,
         llama_server_without_metrics,
         llama_server_falls_asleep_while_it_is_watched,
@@ -191,6 +192,27 @@ fn ollama_a_model_that_makes_vectors(bed: &Bed) {
     let loaded = looker.repair("load", json!({"model": "embed", "expires_at": "never"}));
     assert_eq!(loaded["result"], "done", "{loaded}");
     assert_eq!(model(&looker.look(Depth::Readiness), "embed:latest")["expires_at"], "never");
+}
+
+/// In words, by the plugin and in the story of the incident; a download is an act that a user allows.
+fn ollama_a_download_without_a_network_says_so(bed: &Bed) {
+    let (backend, server, mut looker) = ollama(bed);
+    let pulled = looker.repair("pull", json!({"model": "no-such-model"}));
+    let text = pulled["text"].as_str().unwrap_or_default();
+    assert_eq!(pulled["result"], "failed", "{pulled}");
+    assert!(text.starts_with("pull model manifest: ") && text.contains("network is unreachable"), "{pulled}");
+    assert_eq!(looker.repair("pull", json!({"model": "not/a name"}))["text"], "invalid model name");
+
+    let wanted = "models = [\"no-such-model\"]\n[target.heal]\nallow = [\"pull\"]\ngrace = \"1s\"\nbackoff = \"200ms\"\n";
+    let monitor = Monitor::start(bed, &backend.observed("it", server.address, wanted));
+    let incident = monitor.wait_for(4 * SOON, "the download to be tried", |monitor| {
+        let row = monitor.incidents("it").first().cloned().ok_or("no incident")?;
+        let incident = monitor.incident(row["id"].as_i64().unwrap_or_default());
+        let tried = incident.acts().into_iter().any(|(act, result)| act == "pull" && result == "failed");
+        if tried { Ok(incident) } else { Err(incident.to_string()) }
+    });
+    assert_eq!(incident.row["class"], "model_missing", "{incident}");
+    incident.assert_tells(&["pull", "pull model manifest: ", "network is unreachable"]);
 }
 
 fn llama(bed: &Bed, more: &[&str]) -> (Backend, Server, Looker) {

@@ -110,6 +110,16 @@ pub struct Message {
     pub thinking: String,
 }
 
+/// `POST /api/pull` that is not streamed.
+#[derive(Debug, Default, Deserialize)]
+pub struct Pulled {
+    /// `success`
+    #[serde(default)]
+    pub status: Option<String>,
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
 /// A name as Ollama lists it: without a tag, `latest` is meant. What stands behind the last `:` is a tag only if no
 /// `/` follows, for a registry may have a port.
 pub fn full_name(name: &str) -> String {

@@ -1,4 +1,4 @@
-//! Loading and unloading a model. Whether it worked is measured by the host, from what is expected here.
+//! Loading, unloading and downloading a model. Whether it worked is measured by the host, from what is expected here.
 
 use ai_monitor_plugin_api::{
     Io, Stop,
@@ -10,7 +10,7 @@ use plugin_parts::{answer, signature};
 use serde_json::json;
 
 use crate::{
-    api::{Chunk, full_name},
+    api::{Chunk, Pulled, full_name},
     expiry, is_busy, runners,
 };
 
@@ -30,6 +30,7 @@ pub async fn repair(io: &mut Io<RepairReport>, start: &Start) -> Result<(), Stop
     match repair.as_str() {
         "unload" => unload(io, start, model).await,
         "load" => load(io, start, model, text("expires_at")).await,
+        "pull" => pull(io, start, model).await,
         _ => {
             io.report.result = Some(RepairResult::Unsupported);
             Ok(())
@@ -73,6 +74,34 @@ async fn load(io: &mut Io<RepairReport>, start: &Start, model: &str, expires_at:
     if io.report.result == Some(RepairResult::Done) {
         io.report.within_ms = Some(WITHIN_MS);
         io.report.expect.push(Expect::Model { model: full_name(model), state: vec![ModelState::Loaded] });
+    }
+    Ok(())
+}
+
+/// One answer, which comes when all is here or when it failed: the lines of a stream would be more than a session may
+/// read. Closing the connection ends the download; what has come of it is kept and taken up by the next.
+async fn pull(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Result<(), Stop> {
+    let body = json!({"model": model, "stream": false});
+    let request = Request::post_json("/api/pull", &body, start.deadline_ms).note(format!("downloading {model}"));
+    let answer = io.request(request).await?;
+    judge_status(io, model, &answer);
+    if io.report.result != Some(RepairResult::Done) {
+        return Ok(());
+    }
+    match answer::parsed::<Pulled>(&answer) {
+        Ok(Pulled { status: Some(status), .. }) if status == "success" => {
+            io.report.text = Some("downloaded".into());
+            io.report.within_ms = Some(WITHIN_MS);
+            // It is listed, whatever was in memory of it before.
+            let state = vec![ModelState::Unloaded, ModelState::Loaded, ModelState::Stopping];
+            io.report.expect.push(Expect::Model { model: full_name(model), state });
+        }
+        Ok(Pulled { error: Some(error), .. }) => failed(io, model, &error),
+        Ok(Pulled { status, .. }) => {
+            let status = status.unwrap_or_else(|| "nothing".into());
+            failed(io, model, &format!("Ollama said {status} of the download"));
+        }
+        Err(verdict) => failed(io, model, &verdict.map_or_else(|| answer::words(&answer), |verdict| verdict.text)),
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Loading and unloading a model of an Ollama.
+//! Loading, unloading and downloading a model of an Ollama.
 
 use ai_monitor_ollama::PLUGIN;
 use ai_monitor_plugin_api::{
@@ -111,5 +111,52 @@ fn a_load_that_fails_shows_what_is_broken() {
     assert_eq!(
         failed(Reply::status(200, "<html>")),
         json!({"result":"failed","text":"Ollama said nothing where `load` was asked for"})
+    );
+}
+
+#[test]
+fn a_pull_expects_the_model_to_be_listed() {
+    let scene = Scene::new().on("POST /api/pull", Reply::status(200, r#"{"status":"success"}"#));
+    let (report, sent) = scene.run(&PLUGIN, &repair("pull", json!({"model":"tiny"})));
+    assert_eq!(
+        report,
+        json!({"result":"done","text":"downloaded","within_ms":20000,
+            "expect":[{"model":"tiny:latest","state":["unloaded","loaded","stopping"]}]})
+    );
+    assert_eq!(sent, [json!({"model":"tiny","stream":false})]);
+}
+
+#[test]
+fn a_pull_that_fails_says_why() {
+    let failed = |reply: Reply| {
+        let scene = Scene::new().on("POST /api/pull", reply);
+        scene.run(&PLUGIN, &repair("pull", json!({"model":"tiny"}))).0
+    };
+    let unreachable = "pull model manifest: Get \"https://registry.ollama.ai/v2/library/tiny/manifests/latest\": dial tcp: \
+                       lookup registry.ollama.ai on 127.0.0.1:53: dial udp 127.0.0.1:53: connect: network is unreachable";
+    assert_eq!(failed(recorded!("pull_no_network")), json!({"result":"failed","text":unreachable}));
+    assert_eq!(
+        failed(Reply::status(400, r#"{"error":"invalid model name"}"#)),
+        json!({"result":"failed","text":"invalid model name"})
+    );
+    let full = "write /models/blobs/sha256-95fd-partial: no space left on device";
+    assert_eq!(
+        failed(Reply::status(500, json!({"error": full}).to_string())),
+        json!({"result":"failed","text":full,"symptoms":[{"id":"no_space","model":"tiny:latest","text":full}]})
+    );
+    // A proxy in front that makes one answer of a stream.
+    assert_eq!(failed(Reply::status(200, json!({"error": full}).to_string()))["text"], full);
+    assert_eq!(
+        failed(Reply::status(200, r#"{"status":"verifying sha256 digest"}"#)),
+        json!({"result":"failed","text":"Ollama said verifying sha256 digest of the download"})
+    );
+    assert_eq!(
+        failed(Reply::status(200, "{}")),
+        json!({"result":"failed","text":"Ollama said nothing of the download"})
+    );
+    assert_eq!(failed(Reply::status(200, "<html>"))["result"], "failed");
+    assert_eq!(
+        failed(Reply::broken(Outcome::Timeout, At::Headers)),
+        json!({"result":"failed","text":"no answer in 1800000 ms"})
     );
 }

@@ -45,7 +45,8 @@ fn version() -> Scene {
 }
 
 /// With all its answers from a real server.
-const RECORDED: [&str; 7] = ["liveness", "idle", "inference-by-ollama", "missing", "unload", "load", "load-broken"];
+const RECORDED: [&str; 8] =
+    ["liveness", "idle", "inference-by-ollama", "missing", "unload", "load", "load-broken", "pull-no-network"];
 
 fn kept(name: &str, shows: &str, start: &Start, scene: Scene) {
     let mut session = scene.record(&PLUGIN, start, BACKEND, shows);
@@ -112,4 +113,8 @@ fn repairs_are_kept() {
     kept("load", "a load", &repair("load"), load);
     let broken = Scene::new().on("POST /api/generate", recorded!("chat_garbage_model"));
     kept("load-broken", "a load of a file that is no model", &repair("load"), broken);
+    let pull = Scene::new().on("POST /api/pull", Reply::status(200, r#"{"status":"success"}"#));
+    kept("pull", "a download", &repair("pull"), pull);
+    let no_network = Scene::new().on("POST /api/pull", recorded!("pull_no_network"));
+    kept("pull-no-network", "a download without a network", &repair("pull"), no_network);
 }
