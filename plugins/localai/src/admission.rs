@@ -6,23 +6,25 @@ use ai_monitor_plugin_api::{
     effect::Request,
     event::{Depth, Outcome},
 };
-use plugin_parts::answer;
+use plugin_parts::answer::{self, Told};
 
 use crate::{
     LIST_BYTES, LIST_MS,
     api::{Limited, Middleware},
 };
 
-/// The models with a limit; empty where there are none or they cannot be known.
-pub async fn limited(io: &mut Io) -> Result<Vec<Limited>, Stop> {
+/// The models with a limit; empty where there are none or they cannot be known. `None`: LocalAI is silent.
+pub async fn limited(io: &mut Io) -> Result<Option<Vec<Limited>>, Stop> {
     let request = Request::get("/api/middleware/status", LIST_MS).of(Depth::Progress).max_bytes(LIST_BYTES);
     let answer = io.request(request).await?;
     if matches!(answer.outcome, Outcome::NotFound | Outcome::Unsupported) {
         io.judge(&answer, Outcome::Unsupported, "a LocalAI that does not count the requests of a model");
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
-    let status = answer::json::<Middleware>(io, &answer);
-    Ok(status.and_then(|status| status.admission?.models).unwrap_or_default())
+    Ok(match answer::told::<Middleware>(io, &answer) {
+        Told::Silent => None,
+        told => Some(told.value().and_then(|status| status.admission?.models).unwrap_or_default()),
+    })
 }
 
 pub fn of<'a>(limited: &'a [Limited], model: &str) -> Option<&'a Limited> {

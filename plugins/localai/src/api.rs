@@ -23,6 +23,12 @@ pub struct System {
     pub loaded_models: Option<Vec<Loaded>>,
 }
 
+impl System {
+    pub fn in_memory(self) -> Vec<Loaded> {
+        self.loaded_models.unwrap_or_default()
+    }
+}
+
 /// A model in memory. It is listed once its load has ended well.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Loaded {

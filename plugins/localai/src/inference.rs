@@ -21,6 +21,9 @@ use crate::{
     system,
 };
 
+/// Its front itself: a token would say no more of the model.
+const SILENT: &str = "LocalAI gave no answer to a question before";
+
 pub async fn probe(io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<(), Stop> {
     front(io, FRONT_MS).await?;
     let wanted = ask.model.as_deref();
@@ -29,7 +32,7 @@ pub async fn probe(io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<(),
         io.report.inference = Some(skipped(wanted, why));
         return Ok(());
     }
-    let Some(loaded) = system::loaded(io).await? else {
+    let Some(loaded) = system::loaded(io).await?.value() else {
         io.report.inference = Some(skipped(wanted, "what is loaded cannot be known: asking could load it"));
         return Ok(());
     };
@@ -38,7 +41,10 @@ pub async fn probe(io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<(),
         io.report.inference = Some(skipped(wanted, why));
         return Ok(());
     }
-    let capable = models::capable(io).await?;
+    let Some(capable) = models::capable(io).await? else {
+        io.report.inference = Some(skipped(wanted, SILENT));
+        return Ok(());
+    };
     let inference = match choose(&loaded, &capable, wanted) {
         Ok((model, kind)) => from_model(io, start, ask, model, kind).await?,
         Err(why) => skipped(wanted, why),
@@ -54,7 +60,7 @@ async fn from_model(
     model: &str,
     kind: Kind,
 ) -> Result<Inference, Stop> {
-    let limited = admission::limited(io).await?;
+    let Some(limited) = admission::limited(io).await? else { return Ok(skipped(Some(model), SILENT)) };
     if admission::of(&limited, model).is_some_and(|limited| limited.in_flight >= limited.max_concurrent) {
         return Ok(skipped(Some(model), "no free slot"));
     }

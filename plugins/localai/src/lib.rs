@@ -22,7 +22,7 @@ use ai_monitor_plugin_api::{
     export_plugin,
     report::{Phase, RepairReport},
 };
-use plugin_parts::answer::{self, Verdict};
+use plugin_parts::answer::{self, Told, Verdict};
 use serde_json::Value;
 
 /// For `/healthz` beside a deeper probe.
@@ -89,19 +89,24 @@ fn is_localai(answer: &Response) -> Result<(), Option<Verdict>> {
     }
 }
 
-/// Version, all models with their states, and where they run.
+/// Version, all models with their states, and where they run. Where it is silent, it is asked no more.
 async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
     front(io, FRONT_MS).await?;
+    io.report.engines = backends::reported(start, None);
     started(io).await?;
     version(io).await?;
-    let listed = models::listed(io).await?;
-    let loaded = system::loaded(io).await?;
+    let listed = match models::listed(io).await? {
+        Told::Silent => return Ok(()),
+        told => told.value(),
+    };
+    let loaded = system::loaded(io).await?.value();
     io.report.engines = backends::reported(start, loaded.as_deref());
     io.report.models = models::merged(listed, loaded.as_deref());
     Ok(())
 }
 
-/// Asks `/readyz`. While the models of its start are still coming in, its lists are not whole yet and the session ends.
+/// Asks `/readyz`. While the models of its start are still coming in, its lists are not whole yet and the session ends;
+/// so it does where there is no answer.
 async fn started(io: &mut Io) -> Result<(), Stop> {
     let answer = io.request(Request::get("/readyz", LIST_MS)).await?;
     let body = answer.body.as_deref().and_then(|body| serde_json::from_str::<Value>(body).ok());
@@ -114,12 +119,12 @@ async fn started(io: &mut Io) -> Result<(), Stop> {
         }
         _ => {}
     }
-    Ok(())
+    go_on(&answer)
 }
 
 async fn version(io: &mut Io) -> Result<(), Stop> {
     let answer = io.request(Request::get("/version", LIST_MS)).await?;
-    let Some(body) = answer::json::<Value>(io, &answer) else { return Ok(()) };
+    let Some(body) = answer::json::<Value>(io, &answer) else { return go_on(&answer) };
     match body.get("version").and_then(Value::as_str) {
         Some(version) => io.report.version = Some(version.trim().to_owned()),
         None => io.judge(&answer, Outcome::Malformed, "JSON without `version`"),
@@ -127,14 +132,19 @@ async fn version(io: &mut Io) -> Result<(), Stop> {
     Ok(())
 }
 
+/// The session ends at the first silence.
+fn go_on(answer: &Response) -> Result<(), Stop> {
+    if answer::silent(answer) { Err(Stop::Enough) } else { Ok(()) }
+}
+
 /// What is loaded and where it runs, and whether each backend still answers its front.
 async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     front(io, FRONT_MS).await?;
-    let loaded = system::loaded(io).await?;
+    let loaded = system::loaded(io).await?.value();
     // In the report before the route that may hang is asked.
     io.report.engines = backends::reported(start, loaded.as_deref());
     let Some(loaded) = loaded.filter(|loaded| !loaded.is_empty()) else { return Ok(()) };
-    let limited = admission::limited(io).await?;
+    let Some(limited) = admission::limited(io).await? else { return Ok(()) };
     for engine in io.report.engines.iter_mut().flatten() {
         if let Some(limited) = engine.model.as_deref().and_then(|model| admission::of(&limited, model)) {
             engine.running = Some(limited.in_flight);

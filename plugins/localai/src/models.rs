@@ -8,28 +8,32 @@ use ai_monitor_plugin_api::{
     event::{Depth, Outcome, Response},
     report::{Model, ModelState},
 };
-use plugin_parts::{MODELS_MAX, answer};
+use plugin_parts::{
+    MODELS_MAX,
+    answer::{self, Told},
+};
 
 use crate::{
     LIST_BYTES, LIST_MS,
     api::{List, Listed, Loaded},
 };
 
-/// The models that are configured, or `None` where they cannot be known.
-pub async fn listed(io: &mut Io) -> Result<Option<Vec<Listed>>, Stop> {
-    match with_capabilities(io).await? {
-        Some(answer) => Ok(data(answer::json(io, &answer))),
-        None => {
-            let answer = io.request(Request::get("/v1/models", LIST_MS).max_bytes(LIST_BYTES)).await?;
-            Ok(data(answer::json(io, &answer)))
-        }
-    }
+/// The models that are configured.
+pub async fn listed(io: &mut Io) -> Result<Told<Vec<Listed>>, Stop> {
+    let answer = match with_capabilities(io).await? {
+        Some(answer) => answer,
+        None => io.request(Request::get("/v1/models", LIST_MS).max_bytes(LIST_BYTES)).await?,
+    };
+    Ok(answer::told(io, &answer).map(data))
 }
 
-/// What the models can do; empty where this version does not tell.
-pub async fn capable(io: &mut Io) -> Result<Vec<Listed>, Stop> {
-    let answer = with_capabilities(io).await?;
-    Ok(answer.and_then(|answer| data(answer::json(io, &answer))).unwrap_or_default())
+/// What the models can do; empty where this version does not tell. `None`: LocalAI is silent.
+pub async fn capable(io: &mut Io) -> Result<Option<Vec<Listed>>, Stop> {
+    let Some(answer) = with_capabilities(io).await? else { return Ok(Some(Vec::new())) };
+    Ok(match answer::told(io, &answer).map(data) {
+        Told::Silent => None,
+        told => Some(told.value().unwrap_or_default()),
+    })
 }
 
 /// The list with what each model can do. `None`: an older version, which has no such route.
@@ -43,8 +47,8 @@ async fn with_capabilities(io: &mut Io) -> Result<Option<Response>, Stop> {
     Ok(None)
 }
 
-fn data(list: Option<List>) -> Option<Vec<Listed>> {
-    list.map(|list| list.data.unwrap_or_default())
+fn data(list: List) -> Vec<Listed> {
+    list.data.unwrap_or_default()
 }
 
 /// All models with their states. Where only the configured ones are known, their states are not; where only those in

@@ -5,26 +5,18 @@ use ai_monitor_plugin_api::{
     effect::Request,
     event::{Depth, Response},
 };
-use plugin_parts::answer::{self, Verdict};
+use plugin_parts::answer::{self, Told, Verdict};
 
 use crate::{
     LIST_BYTES, LIST_MS,
     api::{Loaded, System},
 };
 
-/// The models in memory, or `None` where they cannot be known. As evidence it counts for progress alone: a key that may
+/// The models in memory. As evidence it counts for progress alone: a key that may
 /// do all but administrate is a key that works.
-pub async fn loaded(io: &mut Io) -> Result<Option<Vec<Loaded>>, Stop> {
+pub async fn loaded(io: &mut Io) -> Result<Told<Vec<Loaded>>, Stop> {
     let answer = io.request(request().of(Depth::Progress)).await?;
-    match read(&answer) {
-        Ok(loaded) => Ok(Some(loaded)),
-        Err(verdict) => {
-            if let Some(Verdict { outcome, text }) = verdict {
-                io.judge(&answer, outcome, text);
-            }
-            Ok(None)
-        }
-    }
+    Ok(answer::told::<System>(io, &answer).map(System::in_memory))
 }
 
 /// The question itself.
@@ -33,6 +25,5 @@ pub fn request() -> Request {
 }
 
 pub fn read(answer: &Response) -> Result<Vec<Loaded>, Option<Verdict>> {
-    let system = answer::parsed::<System>(answer)?;
-    Ok(system.loaded_models.unwrap_or_default())
+    answer::parsed::<System>(answer).map(System::in_memory)
 }

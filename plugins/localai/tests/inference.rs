@@ -77,6 +77,15 @@ fn what_cannot_be_asked_without_harm_is_skipped() {
 }
 
 #[test]
+fn a_front_that_is_silent_is_not_asked_for_tokens() {
+    let silent = || Reply::broken(Outcome::Timeout, At::Headers);
+    let why = "LocalAI gave no answer to a question before";
+    let loaded = || front().on("GET /system", system(&["q"]));
+    assert_eq!(skipped(loaded().on("GET /v1/models/capabilities", silent()), &ask(Some("q"))), why);
+    assert_eq!(skipped(before(&["q"]).on("GET /api/middleware/status", silent()), &ask(Some("q"))), why);
+}
+
+#[test]
 fn by_the_clock_it_is_never_asked() {
     let mut start = ask(Some("q"));
     let SessionKind::Probe { inference: Some(inference), .. } = &mut start.session else { panic!() };

@@ -156,10 +156,9 @@ fn a_key_that_may_not_administrate_sees_less() {
 #[test]
 fn what_fails_leaves_the_rest_known() {
     for broken in [
-        Reply::broken(Outcome::Timeout, At::Headers),
         Reply::broken(Outcome::Reset, At::Headers),
         Reply::status(500, ""),
-        ok(r#"{"object":"list","da"#).broken_off(Outcome::Timeout),
+        ok(r#"{"object":"list","da"#).broken_off(Outcome::Reset),
     ] {
         let scene = ready().on("GET /v1/models/capabilities", broken).on("GET /system", system(&["q"]));
         let report = report(scene, &look(Depth::Readiness));
@@ -184,6 +183,35 @@ fn what_fails_leaves_the_rest_known() {
             {"request":4,"outcome":"malformed","text":"EOF while parsing a string at line 1 column 22"}
         ])
     );
+}
+
+/// Each further question would take its whole time; what was not asked is unknown.
+#[test]
+fn at_the_first_silence_it_is_asked_no_more() {
+    let silent = || Reply::broken(Outcome::Timeout, At::Headers);
+    let half = || ok(r#"{"object":"list","da"#).broken_off(Outcome::Timeout);
+    let by_processes = json!([{"id":"llama-cpp-avx2/41001","process":"1"}]);
+    let version = || front().on("GET /readyz", ok("")).on("GET /version", ok(r#"{"version":"v4.9.0"}"#));
+    for (scene, knows) in [
+        (front().on("GET /readyz", silent()), json!({})),
+        (front().on("GET /readyz", ok("")).on("GET /version", silent()), json!({"phase":"ready"})),
+        (version().on("GET /v1/models/capabilities", silent()), json!({"phase":"ready","version":"v4.9.0"})),
+        (version().on("GET /v1/models/capabilities", half()), json!({"phase":"ready","version":"v4.9.0"})),
+        (
+            version().on("GET /v1/models/capabilities", no_route()).on("GET /v1/models", silent()),
+            json!({"phase":"ready","version":"v4.9.0","judged":[{"request":3,"outcome":"unsupported",
+                "text":"a LocalAI that does not tell what its models can do"}]}),
+        ),
+    ] {
+        let mut report = report(scene, &with_backends(look(Depth::Readiness), &[41001]));
+        assert_eq!(report["engines"].take(), by_processes);
+        report.as_object_mut().unwrap().remove("engines");
+        assert_eq!(report, knows);
+    }
+    let progress = |scene: Scene| report(scene, &with_backends(look(Depth::Progress), &[41001]));
+    assert_eq!(progress(front().on("GET /system", silent())), json!({"engines":by_processes}));
+    let scene = front().on("GET /system", system(&["q"])).on("GET /api/middleware/status", silent());
+    assert_eq!(progress(scene), json!({"engines":[{"id":"q","process":"1","model":"q"}]}));
 }
 
 #[test]
@@ -301,7 +329,7 @@ fn the_requests_of_a_model_with_a_limit_are_counted() {
         json!({"engines":[{"id":"q","process":"1","model":"q","running":1,"capacity":2}]})
     );
     let unknown = json!([{"id":"q","process":"1","model":"q"}]);
-    for status in [not_admin(), Reply::status(500, ""), Reply::broken(Outcome::Timeout, At::Headers), ok("{}")] {
+    for status in [not_admin(), Reply::status(500, ""), Reply::broken(Outcome::Reset, At::Headers), ok("{}")] {
         assert_eq!(running(status), json!({"engines":unknown}));
     }
     assert_eq!(running(no_route())["judged"][0]["outcome"], "unsupported");

@@ -7,7 +7,7 @@ use ai_monitor_plugin_api::{
     report::Inference,
 };
 use plugin_parts::{
-    answer,
+    answer::{self, Told},
     generation::{self, Channel, Generation, not_begun, skipped},
     llama_server::{self, Slot},
     process,
@@ -20,9 +20,6 @@ use crate::{
     judge_busy, liveness, models,
     runners::{self, RUNNER_MS},
 };
-
-/// For a token of a runner that was silent to `GET /slots`: two routes that hang are enough.
-const SILENT_RUNNER_MS: u64 = 5_000;
 
 pub async fn probe(io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<(), Stop> {
     liveness(io, VERSION_MS).await?;
@@ -87,7 +84,10 @@ async fn from_model(
         let why = "its runner cannot be asked, and asking Ollama would restart its expiry timer";
         return Ok(skipped(Some(model), why));
     }
-    let tags = models::tags(io).await?.unwrap_or_default();
+    let tags = match models::tags(io).await? {
+        Told::Silent => return Ok(skipped(Some(model), "what kind of model it is cannot be known: Ollama is silent")),
+        told => told.value().unwrap_or_default(),
+    };
     let tag = tags.iter().find(|tag| full_name(&tag.name) == full_name(model));
     if tag.is_some_and(Tag::is_remote) {
         return Ok(skipped(Some(model), format!("{model} runs elsewhere: asking it may cost money")));
@@ -110,7 +110,7 @@ async fn from_runner(
     let answer = io.request(Request::get("/slots", RUNNER_MS).to(address).of(Depth::Progress)).await?;
     let timeout_ms = match answer.outcome {
         Outcome::Unavailable => return Ok(Some(skipped(Some(model), "it is loading"))),
-        Outcome::Timeout => SILENT_RUNNER_MS,
+        Outcome::Timeout => answer::BEHIND_SILENCE_MS,
         _ if answer::answered(&answer) => match answer::json::<Vec<Slot>>(io, &answer) {
             Some(slots) if !llama_server::has_free_slot(&slots) => {
                 return Ok(Some(skipped(Some(model), "no free slot")));

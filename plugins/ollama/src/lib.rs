@@ -17,13 +17,13 @@ use ai_monitor_plugin_api::{
     export_plugin,
     report::{Phase, RepairReport},
 };
-use plugin_parts::answer;
+use plugin_parts::answer::{self, Told};
 
 /// For `/api/version`, which never blocks, beside a deeper probe.
 const VERSION_MS: u64 = 5_000;
 /// For `/api/ps`, which is silent for about 20 s while Ollama pings a runner that hangs.
 const PS_MS: u64 = 22_000;
-/// For `/api/ps` once a runner is known to hang: the names of its models are worth no more.
+/// For `/api/ps` once a runner is known to be silent: it may be behind it, and what it tells is worth no more.
 const PS_BEHIND_SILENCE_MS: u64 = 2_000;
 /// For routes that read the disk.
 const DISK_MS: u64 = 5_000;
@@ -93,9 +93,14 @@ async fn liveness(io: &mut Io, timeout_ms: u64) -> Result<(), Stop> {
 /// All models with their states, and whether the runners are up.
 async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
     liveness(io, VERSION_MS).await?;
-    let tags = models::tags(io).await?;
-    runners::look(io, start, runners::Look::Health).await?;
-    let loaded = models::loaded(io, PS_MS).await?;
+    runners::list(io, start);
+    let tags = match models::tags(io).await? {
+        // Whatever holds it up, its other routes would cost as long.
+        Told::Silent => return Ok(()),
+        told => told.value(),
+    };
+    let patience_ms = patience_ms(runners::look(io, start, runners::Look::Health).await?);
+    let loaded = models::loaded(io, patience_ms).await?;
     runners::name_the_only_one(io, loaded.as_deref());
     io.report.models = models::merged(tags, loaded.as_deref(), &start.now);
     Ok(())
@@ -104,12 +109,17 @@ async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
 /// What the runners work on. They are asked first: where one of them hangs, `/api/ps` may hang behind it.
 async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     liveness(io, VERSION_MS).await?;
-    let all_answered = runners::look(io, start, runners::Look::Slots).await?;
-    let patience_ms = if all_answered { PS_MS } else { PS_BEHIND_SILENCE_MS };
+    runners::list(io, start);
+    let patience_ms = patience_ms(runners::look(io, start, runners::Look::Slots).await?);
     if let Some(loaded) = models::loaded(io, patience_ms).await? {
         runners::name(io, start, &loaded).await?;
     }
     Ok(())
+}
+
+/// For `/api/ps`, by whether all runners answered.
+fn patience_ms(all_answered: bool) -> u64 {
+    if all_answered { PS_MS } else { PS_BEHIND_SILENCE_MS }
 }
 
 /// Ollama's full queue is a 503 with a busy text: it works, and has too much of it.

@@ -6,7 +6,10 @@ use ai_monitor_plugin_api::{
     event::Outcome,
     report::{Model, ModelState},
 };
-use plugin_parts::{MODELS_MAX, answer};
+use plugin_parts::{
+    MODELS_MAX,
+    answer::{self, Told},
+};
 
 use crate::{
     DISK_MS,
@@ -17,11 +20,11 @@ use crate::{
 /// Long lists are taken: 4 MiB are some 10,000 models.
 const LIST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The models on disk, or `None` where they cannot be known.
-pub async fn tags(io: &mut Io) -> Result<Option<Vec<Tag>>, Stop> {
+/// The models on disk.
+pub async fn tags(io: &mut Io) -> Result<Told<Vec<Tag>>, Stop> {
     let answer = io.request(Request::get("/api/tags", DISK_MS).max_bytes(LIST_BYTES)).await?;
     judge_busy(io, &answer);
-    let tags = answer::json::<Tags>(io, &answer);
+    let tags = answer::told::<Tags>(io, &answer);
     Ok(tags.map(|tags| tags.models.unwrap_or_default()))
 }
 

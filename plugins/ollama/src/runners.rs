@@ -5,11 +5,11 @@
 use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
-    event::{Depth, Outcome, Process, Role, Start},
+    event::{Depth, Outcome, Process, Response, Role, Start},
     report::{Engine, Phase},
 };
 use plugin_parts::{
-    answer,
+    answer::{self, Told},
     llama_server::{self, Slot},
     process,
 };
@@ -22,7 +22,7 @@ use crate::{
 
 /// A runner answers in a millisecond; one that does not in this time is busy beyond answering, or hangs.
 pub const RUNNER_MS: u64 = 2_000;
-/// More are listed, but not asked: silent ones would use up the session's time.
+/// More are listed, but not asked.
 const ASKED_MAX: usize = 8;
 /// More models are not told apart.
 const SHOWN_MAX: usize = 8;
@@ -55,19 +55,26 @@ pub fn may_be_asked(start: &Start) -> bool {
     start.settings.get("prefer_engine").and_then(|value| value.as_bool()).unwrap_or(true)
 }
 
-/// Puts the runners into the report and asks them. `false`: one of them did not answer.
+/// Puts the runners into the report, as far as processes tell of them.
+pub fn list(io: &mut Io, start: &Start) {
+    io.report.engines = all(start).map(|runners| runners.into_iter().map(process::engine).collect());
+}
+
+/// Asks the runners of the report until one is silent: that is enough to know, and each costs its whole time. `false`:
+/// one of them did not answer.
 pub async fn look(io: &mut Io, start: &Start, look: Look) -> Result<bool, Stop> {
-    let Some(runners) = all(start) else { return Ok(true) };
-    io.report.engines = Some(runners.iter().map(|runner| process::engine(runner)).collect());
     let mut all_answered = true;
     if may_be_asked(start) {
-        for (index, runner) in runners.into_iter().enumerate().take(ASKED_MAX) {
-            if let Some(address) = process::address(runner) {
-                let mut engine = process::engine(runner);
-                all_answered &= ask(io, &mut engine, runner, address, look).await?;
-                if let Some(place) = io.report.engines.as_mut().and_then(|engines| engines.get_mut(index)) {
-                    *place = engine;
-                }
+        for (index, runner) in all(start).unwrap_or_default().into_iter().enumerate().take(ASKED_MAX) {
+            let Some(address) = process::address(runner) else { continue };
+            let mut engine = process::engine(runner);
+            let answer = ask(io, &mut engine, runner, address, look).await?;
+            if let Some(place) = io.report.engines.as_mut().and_then(|engines| engines.get_mut(index)) {
+                *place = engine;
+            }
+            all_answered &= answer::answered(&answer);
+            if answer::silent(&answer) {
+                break;
             }
         }
     }
@@ -75,7 +82,7 @@ pub async fn look(io: &mut Io, start: &Start, look: Look) -> Result<bool, Stop> 
 }
 
 /// One request tells all: while it loads, every route of a llama.cpp server answers the same.
-async fn ask(io: &mut Io, engine: &mut Engine, runner: &Process, to: &str, look: Look) -> Result<bool, Stop> {
+async fn ask(io: &mut Io, engine: &mut Engine, runner: &Process, to: &str, look: Look) -> Result<Response, Stop> {
     let slots = look == Look::Slots && is_llama_server(runner);
     let path = if slots { "/slots" } else { "/health" };
     let answer = io.request(Request::get(path, RUNNER_MS).to(to).of(Depth::Progress)).await?;
@@ -87,7 +94,7 @@ async fn ask(io: &mut Io, engine: &mut Engine, runner: &Process, to: &str, look:
     if slots && let Some(slots) = answer::json::<Vec<Slot>>(io, &answer) {
         llama_server::describe(engine, &slots);
     }
-    Ok(answer::answered(&answer))
+    Ok(answer)
 }
 
 /// Says which model each runner of the report has.
@@ -98,7 +105,10 @@ pub async fn name(io: &mut Io, start: &Start, loaded: &[Loaded]) -> Result<(), S
         return Ok(());
     }
     for model in loaded.iter().take(SHOWN_MAX) {
-        let runner = of_model(io, &runners, &model.name).await?.map(|runner| runner.id.clone());
+        let runner = match files(io, &model.name).await? {
+            Told::Silent => break,
+            files => files.value().and_then(|files| with_one_of(&runners, &files)).map(|runner| runner.id.clone()),
+        };
         let engine = io.report.engines.iter_mut().flatten().find(|engine| runner.is_some() && engine.process == runner);
         if let Some(engine) = engine {
             engine.model = Some(model.name.clone());
@@ -126,15 +136,23 @@ pub async fn of_model<'a, R>(
     if runners.is_empty() {
         return Ok(None);
     }
+    Ok(files(io, model).await?.value().and_then(|files| with_one_of(runners, &files)))
+}
+
+/// The names of a model's files.
+async fn files<R>(io: &mut Io<R>, model: &str) -> Result<Told<Vec<String>>, Stop> {
     let answer = io.request(Request::post_json("/api/show", &json!({"model": model}), DISK_MS)).await?;
-    let body = answer.body.as_deref().filter(|_| answer.outcome == Outcome::Ok).unwrap_or_default();
-    let Ok(show) = serde_json::from_str::<Show>(body) else { return Ok(None) };
-    let files: Vec<&str> =
-        show.modelfile.lines().filter_map(|line| line.strip_prefix("FROM ")).map(file_name).collect();
-    Ok(runners
-        .iter()
-        .copied()
-        .find(|runner| process::argument(&runner.args, "--model").is_some_and(|path| files.contains(&file_name(path)))))
+    if answer::silent(&answer) {
+        return Ok(Told::Silent);
+    }
+    let Ok(show) = answer::parsed::<Show>(&answer) else { return Ok(Told::Nothing) };
+    let lines = show.modelfile.lines().filter_map(|line| line.strip_prefix("FROM "));
+    Ok(Told::Value(lines.map(|path| file_name(path).to_owned()).collect()))
+}
+
+fn with_one_of<'a>(runners: &[&'a Process], files: &[String]) -> Option<&'a Process> {
+    let has = |path: &str| files.iter().any(|file| file == file_name(path));
+    runners.iter().copied().find(|runner| process::argument(&runner.args, "--model").is_some_and(has))
 }
 
 fn file_name(path: &str) -> &str {

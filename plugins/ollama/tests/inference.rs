@@ -137,6 +137,16 @@ fn a_silent_runner_gives_no_token_in_time() {
 }
 
 #[test]
+fn a_silent_ollama_is_not_asked_for_tokens() {
+    let scene = before().on("GET /api/tags", Reply::broken(Outcome::Timeout, At::Headers));
+    assert_eq!(
+        inference(scene, &ask(Some("tiny"), false)),
+        json!({"model":"tiny:latest","result":"skipped",
+            "text":"what kind of model it is cannot be known: Ollama is silent"})
+    );
+}
+
+#[test]
 fn a_full_queue_is_no_failure() {
     let busy = r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#;
     let scene = before_ollama().on("POST /api/chat", Reply::status(503, busy));

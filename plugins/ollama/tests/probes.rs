@@ -200,6 +200,44 @@ fn what_fails_leaves_the_rest_known() {
     );
 }
 
+/// Each further question would take its whole time; what was not asked is unknown.
+#[test]
+fn at_the_first_silence_it_is_asked_no_more() {
+    let silent = || Reply::broken(Outcome::Timeout, At::Headers);
+    let two = |depth| {
+        with_processes(look(depth), json!([main(), runner("1", 1001, "sha256-other"), runner("2", 1002, TINY_BLOB)]))
+    };
+    let known = json!([{"id":"llama-server/1001","process":"1"},{"id":"llama-server/1002","process":"2"}]);
+    // A disk that hangs.
+    let scene = version().on("GET /api/tags", silent());
+    assert_eq!(report(scene, &two(Depth::Readiness)), json!({"version":"0.32.15","phase":"ready","engines":known}));
+    // A runner that hangs: Ollama may hang behind it, so that it gets little time.
+    let scene =
+        version().on("GET /api/tags", recorded!("tags")).on("GET /health 1/1001", silent()).on("GET /api/ps", silent());
+    let session = scene.record(&PLUGIN, &two(Depth::Readiness), "", "").to_text();
+    assert!(session.contains(r#""path":"/api/ps","timeout_ms":2000"#), "{session}");
+    let scene = version()
+        .on("GET /slots 1/1001", silent())
+        .on("GET /api/ps", recorded!("ps_loaded"))
+        .on("POST /api/show", silent());
+    assert_eq!(report(scene, &two(Depth::Progress))["engines"], known);
+    // One that is gone costs nothing.
+    let scene = version()
+        .on("GET /slots 1/1001", Reply::broken(Outcome::Refused, At::Connect))
+        .on("GET /slots 2/1002", busy_slots())
+        .on("GET /api/ps", silent());
+    assert_eq!(report(scene, &two(Depth::Progress))["engines"][1]["running"], 1);
+    // Of several models, the first description that does not come ends the round, too.
+    let ps = r#"{"models":[{"name":"a:latest"},{"name":"b:latest"}]}"#;
+    let slots = || Reply::status(200, r#"[{"id":0,"is_processing":false}]"#);
+    let scene = version()
+        .on("GET /slots 1/1001", slots())
+        .on("GET /slots 2/1002", slots())
+        .on("GET /api/ps", Reply::status(200, ps))
+        .on("POST /api/show", silent());
+    assert_eq!(report(scene, &two(Depth::Progress))["engines"][0]["model"], Value::Null);
+}
+
 #[test]
 fn a_remote_model_is_marked_and_has_no_state_here() {
     let tags = r#"{"models":[{"name":"big:cloud","model":"big:cloud","size":384,"remote_model":"big","remote_host":"https://example.com","capabilities":["completion"]}]}"#;

@@ -17,7 +17,7 @@ use crate::{
     FRONT_MS, Front,
     api::{List, Props, WebuiInfo},
     front,
-    llama_cpp::{self, Place},
+    llama_cpp::{self, Place, Room},
     models, python, query, router, vllm, webui,
 };
 
@@ -37,7 +37,7 @@ pub async fn probe(io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<(),
 async fn from(io: &mut Io, start: &Start, ask: &InferenceAsk, front: Front) -> Result<Result<Question, String>, Stop> {
     match front {
         Front::LlamaCpp(list) => {
-            let Some(props) = llama_cpp::props(io).await? else {
+            let Some(props) = llama_cpp::props(io).await?.value() else {
                 return Ok(Err("whether it sleeps cannot be known: asking could wake it".into()));
             };
             if props.is_router() {
@@ -50,7 +50,7 @@ async fn from(io: &mut Io, start: &Start, ask: &InferenceAsk, front: Front) -> R
             if let Some(why) = vllm::is_unfit(io).await? {
                 return Ok(Err(why));
             }
-            let list = models::or_ask(io, list).await?;
+            let list = models::or_ask(io, list).await?.value();
             Ok(list.ok_or_else(no_list).and_then(|list| listed(&list, ask)))
         }
         Front::Webui(info) => of_webui(io, start, ask, &info).await,
@@ -76,14 +76,13 @@ async fn single(
     if ask.scheduled && llama_cpp::falls_asleep(start) {
         return Ok(Err(WOULD_STAY_AWAKE.into()));
     }
-    if let Some(why) = llama_cpp::is_full(io, &Place::target(), props).await? {
-        return Ok(Err(why));
-    }
-    let Some(list) = models::or_ask(io, list).await? else { return Ok(Err(no_list())) };
+    // Its list stands in no queue, so that it comes first: what comes after silence would wait, too.
+    let Some(list) = models::or_ask(io, list).await?.value() else { return Ok(Err(no_list())) };
     let Some(first) = list.models().first() else { return Ok(Err("it has no model".into())) };
+    let room = llama_cpp::room(io, &Place::target(), props).await?;
     // It serves any name with its one model, and says which that is.
     let model = ask.model.as_deref().unwrap_or(&first.id);
-    Ok(Ok(Question { embeds: embeds(&list, &first.id), ..Question::named(model) }))
+    Ok(Question { embeds: embeds(&list, &first.id), ..Question::named(model) }.within(room))
 }
 
 /// Of a model that llama.cpp's router has loaded.
@@ -93,7 +92,7 @@ async fn of_router(
     ask: &InferenceAsk,
     list: Option<List>,
 ) -> Result<Result<Question, String>, Stop> {
-    let Some(list) = models::or_ask(io, list).await? else { return Ok(Err(no_list())) };
+    let Some(list) = models::or_ask(io, list).await?.value() else { return Ok(Err(no_list())) };
     let model = match ask.model.as_deref() {
         None => list.models().iter().find(|model| router::status(model) == Some("loaded")),
         Some(wanted) => match list.find(wanted) {
@@ -116,14 +115,16 @@ async fn of_router(
         return Ok(Err(why.into()));
     }
     let place = address.map_or_else(|| Place::behind_router(&model.id), Place::child);
-    if let Some(why) = llama_cpp::child_is_unfit(io, &place).await? {
-        return Ok(Err(why));
-    }
+    let room = match llama_cpp::childs_room(io, &place).await? {
+        Ok(room) => room,
+        Err(why) => return Ok(Err(why)),
+    };
     let (to, query) = match address {
         Some(address) => (Some(address.to_owned()), String::new()),
         None => (None, format!("?model={}&autoload=false", query::encoded(&model.id))),
     };
-    Ok(Ok(Question { model: model.id.clone(), to, query, embeds: router::embeds(model) }))
+    let question = Question { to, query, embeds: router::embeds(model), ..Question::named(&model.id) };
+    Ok(question.within(room))
 }
 
 /// Of the model that text-generation-webui has loaded.
@@ -142,12 +143,11 @@ async fn of_webui(
     if webui::unloads_idle(start) && (ask.scheduled || child.is_none()) {
         return Ok(Err("it unloads an idle model: asking could load it or keep it".into()));
     }
-    if let Some((_, address)) = child
-        && let Some(why) = llama_cpp::child_is_unfit(io, &Place::child(address)).await?
-    {
-        return Ok(Err(why));
-    }
-    Ok(Ok(Question::named(loaded)))
+    let room = match child {
+        Some((_, address)) => llama_cpp::childs_room(io, &Place::child(address)).await?,
+        None => Ok(Room::Free),
+    };
+    Ok(room.and_then(|room| Question::named(loaded).within(room)))
 }
 
 /// Of a server that has all models of its list in memory.
@@ -177,11 +177,22 @@ struct Question {
     to: Option<String>,
     query: String,
     embeds: bool,
+    /// Something was silent before.
+    behind_silence: bool,
 }
 
 impl Question {
     fn named(model: &str) -> Question {
-        Question { model: model.to_owned(), to: None, query: String::new(), embeds: false }
+        Question { model: model.to_owned(), to: None, query: String::new(), embeds: false, behind_silence: false }
+    }
+
+    /// `Err`: why it may not be asked.
+    fn within(self, room: Room) -> Result<Question, String> {
+        match room {
+            Room::Full => Err("no free slot".into()),
+            Room::Free => Ok(self),
+            Room::Silent => Ok(Question { behind_silence: true, ..self }),
+        }
     }
 
     async fn ask(&self, io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<Inference, Stop> {
@@ -199,14 +210,14 @@ impl Question {
 
     async fn tokens(&self, io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<Inference, Stop> {
         let body = generation::chat_body(Some(&self.model), &ask.prompt, ask.max_tokens);
-        let request = self.post("/v1/chat/completions", &body, start.deadline_ms);
+        let request = self.post("/v1/chat/completions", &body, start);
         generation::chat(io, request.note(format!("a token from {}", self.model)), None).await
     }
 
     /// A vector of a model that makes no text.
     async fn vector(&self, io: &mut Io, start: &Start, ask: &InferenceAsk) -> Result<Inference, Stop> {
         let body = json!({"model": self.model, "input": ask.prompt});
-        let request = self.post("/v1/embeddings", &body, start.deadline_ms);
+        let request = self.post("/v1/embeddings", &body, start);
         let answer = io.request(request.note(format!("a vector from {}", self.model))).await?;
         let Some(body) = answer::json::<Value>(io, &answer) else { return Ok(not_begun(Some(&self.model), &answer)) };
         let filled =
@@ -214,7 +225,8 @@ impl Question {
         Ok(generation::vector(&self.model, filled, answer.ms))
     }
 
-    fn post(&self, path: &str, body: &Value, timeout_ms: u64) -> Request {
+    fn post(&self, path: &str, body: &Value, start: &Start) -> Request {
+        let timeout_ms = if self.behind_silence { answer::BEHIND_SILENCE_MS } else { start.deadline_ms };
         let request = Request::post_json(format!("{path}{}", self.query), body, timeout_ms);
         match &self.to {
             Some(address) => request.to(address.clone()),

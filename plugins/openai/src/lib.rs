@@ -21,6 +21,7 @@ use ai_monitor_plugin_api::{
     export_plugin,
     report::{Engine, Phase, RepairReport},
 };
+use plugin_parts::answer::Told;
 
 use crate::api::{List, Props, WebuiInfo};
 
@@ -146,8 +147,11 @@ fn guess(answer: &Response, list: Option<&List>) -> Flavour {
 async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
     match front(io, start, FRONT_MS).await? {
         Front::LlamaCpp(list) => {
-            let props = llama_cpp::props(io).await?;
-            if let Some(list) = models::or_ask(io, list).await? {
+            let props = match llama_cpp::props(io).await? {
+                Told::Silent => return Ok(()),
+                told => told.value(),
+            };
+            if let Some(list) = models::or_ask(io, list).await?.value() {
                 if props.as_ref().is_some_and(Props::is_router) {
                     router::note_failed(io, &list);
                 }
@@ -155,10 +159,11 @@ async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
             }
         }
         Front::Vllm(list) => {
-            let list = models::or_ask(io, list).await?;
-            vllm::version(io).await?;
-            vllm::metrics(io).await?;
-            let state = models::state_by_phase(io.report.phase);
+            let list = match models::or_ask(io, list).await? {
+                Told::Silent => return Ok(()),
+                told => told.value(),
+            };
+            let state = vllm::state(io).await?;
             io.report.models = list.and_then(|list| models::reported(&list, state));
         }
         Front::Webui(info) => webui::readiness(io, &info).await?,
@@ -171,7 +176,7 @@ async fn readiness(io: &mut Io, start: &Start) -> Result<(), Stop> {
 /// What it works on.
 async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     match front(io, start, FRONT_MS).await? {
-        Front::LlamaCpp(_) => match llama_cpp::props(io).await? {
+        Front::LlamaCpp(_) => match llama_cpp::props(io).await?.value() {
             Some(props) if props.is_router() => router::progress(io, start).await,
             Some(props) => llama_cpp::progress(io, start, &props).await,
             None => Ok(()),

@@ -11,7 +11,7 @@ use ai_monitor_plugin_api::{
     report::{Counter, Engine, Phase},
 };
 use plugin_parts::{
-    answer,
+    answer::{self, Told},
     llama_server::{self, Slot},
     metrics, process,
 };
@@ -108,12 +108,14 @@ fn depth(start: &Start) -> Option<Depth> {
 }
 
 /// Its properties, which can be asked for at any time without waking it. Fills in version and phase.
-pub async fn props(io: &mut Io) -> Result<Option<Props>, Stop> {
+pub async fn props(io: &mut Io) -> Result<Told<Props>, Stop> {
     let answer = io.request(Place::target().get("/props")).await?;
-    let Some(props) = answer::json::<Props>(io, &answer) else { return Ok(None) };
-    io.report.version = props.build_info.clone();
-    io.report.phase = Some(if props.is_sleeping { Phase::Sleeping } else { Phase::Ready });
-    Ok(Some(props))
+    let told = answer::told::<Props>(io, &answer);
+    if let Told::Value(props) = &told {
+        io.report.version = props.build_info.clone();
+        io.report.phase = Some(if props.is_sleeping { Phase::Sleeping } else { Phase::Ready });
+    }
+    Ok(told)
 }
 
 /// What a single server works on.
@@ -125,35 +127,40 @@ pub async fn progress(io: &mut Io, start: &Start, props: &Props) -> Result<(), S
     Ok(())
 }
 
-/// What a child works on, asked on its own port, or by way of its router. `false`: it does not answer.
+/// What a child works on, asked on its own port, or by way of its router. `true`: it was silent.
 pub async fn child(io: &mut Io, place: &Place, falls_asleep: bool, engine: &mut Engine) -> Result<bool, Stop> {
     let answer = io.request(place.get("/props")).await?;
     if is_loading(&answer) {
         engine.phase = Some(Phase::Loading);
-    } else if let Some(props) = answer::json::<Props>(io, &answer) {
-        engine.model = engine.model.take().or_else(|| props.model_alias.clone());
-        describe(io, place, &props, falls_asleep, engine).await?;
+        return Ok(false);
     }
-    Ok(answer::answered(&answer))
+    match answer::told::<Props>(io, &answer) {
+        Told::Value(props) => {
+            engine.model = engine.model.take().or_else(|| props.model_alias.clone());
+            describe(io, place, &props, falls_asleep, engine).await
+        }
+        Told::Silent => Ok(true),
+        Told::Nothing => Ok(false),
+    }
 }
 
-/// Fills in what metrics and slots tell of a server's work.
+/// Fills in what metrics and slots tell of a server's work. `true`: it was silent.
 async fn describe(
     io: &mut Io,
     place: &Place,
     props: &Props,
     falls_asleep: bool,
     engine: &mut Engine,
-) -> Result<(), Stop> {
+) -> Result<bool, Stop> {
     engine.capacity = props.total_slots;
     if props.is_sleeping {
         engine.phase = Some(Phase::Sleeping);
         engine.running = Some(0);
-        return Ok(());
+        return Ok(false);
     }
     engine.phase = Some(Phase::Ready);
     let work = match metrics(io, place, props).await? {
-        Metrics::Text(text) => {
+        Told::Value(text) => {
             let work = Work::read(&text);
             engine.running = work.running;
             engine.queued = work.queued;
@@ -165,46 +172,61 @@ async fn describe(
             Some(work)
         }
         // Slots stand in the same queue: asking for them would be silent, too.
-        Metrics::Silent => return Ok(()),
-        Metrics::None => None,
+        Told::Silent => return Ok(true),
+        Told::Nothing => None,
     };
     let idle = work.is_some_and(|work| work.is_none());
     if idle || (falls_asleep && work.is_none()) {
-        return Ok(());
+        return Ok(false);
     }
-    if let Some(slots) = slots(io, place, props).await? {
-        llama_server::describe(engine, &slots);
+    match slots(io, place, props).await? {
+        Told::Value(slots) => llama_server::describe(engine, &slots),
+        Told::Silent => return Ok(true),
+        Told::Nothing => {}
     }
-    Ok(())
+    Ok(false)
 }
 
-/// Why a token may not be asked for now, of a server that is awake.
-pub async fn is_full(io: &mut Io, place: &Place, props: &Props) -> Result<Option<String>, Stop> {
-    let full = match metrics(io, place, props).await? {
-        Metrics::Text(text) => {
+/// Whether a token would be made at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    Full,
+    /// As far as it tells.
+    Free,
+    /// It answers nothing that stands in its queue: only a token tells whether it works at all.
+    Silent,
+}
+
+/// Asked immediately before a token, of a server that is awake.
+pub async fn room(io: &mut Io, place: &Place, props: &Props) -> Result<Room, Stop> {
+    let is_full = match metrics(io, place, props).await? {
+        Told::Value(text) => {
             let Work { running, queued } = Work::read(&text);
             running.zip(props.total_slots).is_some_and(|(running, slots)| running >= slots) || queued.unwrap_or(0) > 0
         }
-        // It answers nothing that stands in its queue: a token tells whether it works at all.
-        Metrics::Silent => false,
-        Metrics::None => slots(io, place, props).await?.is_some_and(|slots| !llama_server::has_free_slot(&slots)),
+        Told::Silent => return Ok(Room::Silent),
+        Told::Nothing => match slots(io, place, props).await? {
+            Told::Value(slots) => !llama_server::has_free_slot(&slots),
+            Told::Silent => return Ok(Room::Silent),
+            Told::Nothing => false,
+        },
     };
-    Ok(full.then(|| "no free slot".into()))
+    Ok(if is_full { Room::Full } else { Room::Free })
 }
 
-/// The properties of a child, and why no token may be asked of it: asked immediately before.
-pub async fn child_is_unfit(io: &mut Io, place: &Place) -> Result<Option<String>, Stop> {
+/// The same of a child. `Err`: why no token may be asked of it.
+pub async fn childs_room(io: &mut Io, place: &Place) -> Result<Result<Room, String>, Stop> {
     let answer = io.request(place.get("/props")).await?;
     if is_loading(&answer) {
-        return Ok(Some("it is loading".into()));
+        return Ok(Err("it is loading".into()));
     }
     let Some(props) = answer::json::<Props>(io, &answer) else {
-        return Ok(Some(format!("whether it sleeps cannot be known: {}", answer::words(&answer))));
+        return Ok(Err(format!("whether it sleeps cannot be known: {}", answer::words(&answer))));
     };
     if props.is_sleeping {
-        return Ok(Some("it sleeps: asking would wake it".into()));
+        return Ok(Err("it sleeps: asking would wake it".into()));
     }
-    is_full(io, place, &props).await
+    room(io, place, &props).await.map(Ok)
 }
 
 /// Whether a server that is left alone falls asleep, as far as command lines and settings tell.
@@ -238,31 +260,19 @@ impl Work {
     }
 }
 
-enum Metrics {
-    Text(String),
-    /// It has them and does not answer.
-    Silent,
-    None,
-}
-
 /// Its metrics, where it was started with `--metrics`.
-async fn metrics(io: &mut Io, place: &Place, props: &Props) -> Result<Metrics, Stop> {
+async fn metrics(io: &mut Io, place: &Place, props: &Props) -> Result<Told<String>, Stop> {
     if props.endpoint_metrics != Some(true) {
-        return Ok(Metrics::None);
+        return Ok(Told::Nothing);
     }
-    let answer = io.request(place.get("/metrics").of(Depth::Progress)).await?;
-    Ok(match (answer.outcome, answer.body) {
-        (Outcome::Ok, Some(text)) => Metrics::Text(text),
-        (Outcome::Timeout | Outcome::Deadline, _) => Metrics::Silent,
-        _ => Metrics::None,
-    })
+    Ok(answer::text(io.request(place.get("/metrics").of(Depth::Progress)).await?))
 }
 
 /// Its slots, where it shows them. Never to be asked of a sleeping server.
-async fn slots(io: &mut Io, place: &Place, props: &Props) -> Result<Option<Vec<Slot>>, Stop> {
+async fn slots(io: &mut Io, place: &Place, props: &Props) -> Result<Told<Vec<Slot>>, Stop> {
     if props.endpoint_slots == Some(false) {
-        return Ok(None);
+        return Ok(Told::Nothing);
     }
     let answer = io.request(place.get("/slots").of(Depth::Progress)).await?;
-    Ok(answer::json(io, &answer))
+    Ok(answer::told(io, &answer))
 }

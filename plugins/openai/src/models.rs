@@ -6,9 +6,12 @@ use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
     event::{Outcome, Response, Start},
-    report::{Model, ModelState, Phase},
+    report::{Model, ModelState},
 };
-use plugin_parts::{MODELS_MAX, answer};
+use plugin_parts::{
+    MODELS_MAX,
+    answer::{self, Told},
+};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -18,9 +21,13 @@ use crate::{
     router,
 };
 
-pub async fn ask(io: &mut Io) -> Result<Option<List>, Stop> {
+pub async fn ask(io: &mut Io) -> Result<Told<List>, Stop> {
     let answer = io.request(Request::get("/v1/models", CHEAP_MS).max_bytes(LIST_BYTES)).await?;
-    Ok(list(io, &answer))
+    Ok(match list(io, &answer) {
+        Some(list) => Told::Value(list),
+        None if answer::silent(&answer) => Told::Silent,
+        None => Told::Nothing,
+    })
 }
 
 /// Reads the list, and judges what is none.
@@ -41,9 +48,9 @@ pub fn list(io: &mut Io, answer: &Response) -> Option<List> {
 }
 
 /// The list that has come already, or a new one.
-pub async fn or_ask(io: &mut Io, list: Option<List>) -> Result<Option<List>, Stop> {
+pub async fn or_ask(io: &mut Io, list: Option<List>) -> Result<Told<List>, Stop> {
     match list {
-        Some(list) => Ok(Some(list)),
+        Some(list) => Ok(Told::Value(list)),
         None => ask(io).await,
     }
 }
@@ -55,11 +62,6 @@ pub fn state_by_props(props: &Props) -> Option<ModelState> {
         props if props.is_sleeping => Some(ModelState::Sleeping),
         _ => Some(ModelState::Loaded),
     }
-}
-
-/// The state of all models of vLLM: it listens only when its one model is in memory, and may be put to sleep.
-pub fn state_by_phase(phase: Option<Phase>) -> Option<ModelState> {
-    Some(if phase == Some(Phase::Sleeping) { ModelState::Sleeping } else { ModelState::Loaded })
 }
 
 /// What the user says of a server that does not tell.

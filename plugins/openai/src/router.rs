@@ -17,7 +17,7 @@ use crate::{
     models,
 };
 
-/// More are listed, but not asked: silent ones would use up the session's time.
+/// More are listed, but not asked.
 const ASKED_MAX: usize = 6;
 
 /// What the children work on.
@@ -27,9 +27,11 @@ pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     };
     let mut engines: Vec<Engine> = children.iter().map(|child| engine(child)).collect();
     for (engine, child) in engines.iter_mut().zip(&children).take(ASKED_MAX) {
-        if let Some(address) = process::address(child) {
-            let asleep = llama_cpp::falls_asleep(start);
-            llama_cpp::child(io, &Place::child(address), asleep, engine).await?;
+        let Some(address) = process::address(child) else { continue };
+        let is_silent = llama_cpp::child(io, &Place::child(address), llama_cpp::falls_asleep(start), engine).await?;
+        // That is enough to know, and each of them costs its whole time: the others are only listed.
+        if is_silent {
+            break;
         }
     }
     io.report.engines = Some(engines);
@@ -38,16 +40,15 @@ pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
 
 /// Where its processes are not known (another machine, another user), the router passes questions on.
 async fn progress_behind_router(io: &mut Io, start: &Start) -> Result<(), Stop> {
-    let Some(list) = models::ask(io).await? else { return Ok(()) };
+    let Some(list) = models::ask(io).await?.value() else { return Ok(()) };
     let (mut engines, mut asked) = (Vec::new(), 0);
     for model in list.models() {
         let mut engine = Engine { id: model.id.clone(), model: Some(model.id.clone()), ..Engine::default() };
         match status(model) {
             Some("loaded") if asked < ASKED_MAX => {
                 let place = Place::behind_router(&model.id);
-                let answered = llama_cpp::child(io, &place, sleeps(start, model), &mut engine).await?;
-                // One that is silent costs seconds: the others are then only listed.
-                asked = if answered { asked + 1 } else { ASKED_MAX };
+                let is_silent = llama_cpp::child(io, &place, sleeps(start, model), &mut engine).await?;
+                asked = if is_silent { ASKED_MAX } else { asked + 1 };
             }
             Some("loaded") => {}
             Some("loading") => engine.phase = Some(Phase::Loading),

@@ -7,9 +7,12 @@ use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
     event::{Depth, Outcome, Role, Start},
-    report::{Counter, Phase, Symptom},
+    report::{Counter, ModelState, Phase, Symptom},
 };
-use plugin_parts::{answer, metrics};
+use plugin_parts::{
+    answer::{self, Told},
+    metrics,
+};
 use serde_json::Value;
 
 use crate::{CHEAP_MS, LIST_BYTES, server_engine};
@@ -33,19 +36,30 @@ pub async fn health(io: &mut Io, timeout_ms: u64) -> Result<(), Stop> {
     Err(Stop::Enough)
 }
 
-pub async fn version(io: &mut Io) -> Result<(), Stop> {
+/// The state of all its models: it listens only when its one model is in memory, and may be put to sleep. Fills in
+/// version and phase. `None`: it was silent before that was known.
+pub async fn state(io: &mut Io) -> Result<Option<ModelState>, Stop> {
     let answer = io.request(Request::get("/version", CHEAP_MS)).await?;
+    if answer::silent(&answer) {
+        return Ok(None);
+    }
     let body = answer::json::<Value>(io, &answer);
     io.report.version = body.and_then(|body| Some(body.get("version")?.as_str()?.to_owned()));
-    Ok(())
+    Ok(match metrics(io).await? {
+        Told::Silent => None,
+        Told::Value(text) if sleeps(&text) => Some(ModelState::Sleeping),
+        Told::Value(_) | Told::Nothing => Some(ModelState::Loaded),
+    })
 }
 
 /// Its metrics, which need no key. Fills in the phase.
-pub async fn metrics(io: &mut Io) -> Result<Option<String>, Stop> {
+async fn metrics(io: &mut Io) -> Result<Told<String>, Stop> {
     let request = Request::get("/metrics", CHEAP_MS).of(Depth::Progress).max_bytes(LIST_BYTES);
     let answer = io.request(request).await?;
-    let text = answer.body.filter(|_| answer.outcome == Outcome::Ok);
-    if text.as_deref().is_some_and(sleeps) {
+    let text = answer::text(answer);
+    if let Told::Value(text) = &text
+        && sleeps(text)
+    {
         io.report.phase = Some(Phase::Sleeping);
     }
     Ok(text)
@@ -58,7 +72,7 @@ fn sleeps(text: &str) -> bool {
 
 /// What it works on.
 pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
-    let Some(text) = metrics(io).await? else { return Ok(()) };
+    let Some(text) = metrics(io).await?.value() else { return Ok(()) };
     // Its engine is a child; without one the work is done by the server itself.
     let mut engine = server_engine(start, Role::Engine);
     if engine.process.is_none() {
@@ -78,7 +92,12 @@ pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
 
 /// Why it may not be asked for a token now.
 pub async fn is_unfit(io: &mut Io) -> Result<Option<String>, Stop> {
-    let Some(text) = metrics(io).await? else { return Ok(None) };
+    let text = match metrics(io).await? {
+        Told::Value(text) => text,
+        // They are its front's, which waits for no engine: a token would say no more of that.
+        Told::Silent => return Ok(Some("its front is silent".into())),
+        Told::Nothing => return Ok(None),
+    };
     if sleeps(&text) {
         return Ok(Some("it sleeps: no request is served until its user wakes it".into()));
     }

@@ -95,8 +95,8 @@ fn another_build_of_the_same_server() {
     let scene = Scene::new()
         .on("GET /health", recorded!("xllamacpp_health"))
         .on("GET /props", Reply::status(200, slots))
-        .on("GET /slots", recorded!("xllamacpp_slots"))
         .on("GET /v1/models", recorded!("xllamacpp_models"))
+        .on("GET /slots", recorded!("xllamacpp_slots"))
         .on("POST /v1/chat/completions", recorded!("xllamacpp_chat_1tok_stream"));
     assert_eq!(report_inference(scene, &start(Depth::Inference))["result"], "output");
 }
@@ -144,6 +144,34 @@ fn llama_cpp_27388_slots_hang_while_health_answers() {
     let scene =
         healthy().on("GET /props", recorded!("props")).on("GET /metrics", Reply::broken(Outcome::Timeout, At::Headers));
     assert_eq!(report(scene, &start(Depth::Progress))["engines"][0].get("running"), None);
+}
+
+/// What was not asked is unknown.
+#[test]
+fn at_the_first_silence_it_is_asked_no_more() {
+    let silent = || Reply::broken(Outcome::Timeout, At::Headers);
+    let scene = healthy().on("GET /props", silent());
+    assert_eq!(report(scene, &start(Depth::Readiness)), json!({}));
+    let scene = healthy().on("GET /props", recorded!("props")).on("GET /v1/models", silent());
+    assert_eq!(report_inference(scene, &start(Depth::Inference))["text"], "its models are not known");
+}
+
+/// Only a token tells whether it works at all; behind a route that hangs it gets little time.
+#[test]
+fn a_silent_queue_gives_no_token_in_time() {
+    let silent = || Reply::broken(Outcome::Timeout, At::Headers);
+    let bare = r#"{"total_slots":2,"endpoint_slots":true,"is_sleeping":false}"#;
+    for (props, route) in [(recorded!("props"), "GET /metrics"), (Reply::status(200, bare), "GET /slots")] {
+        let scene = healthy()
+            .on("GET /props", props)
+            .on("GET /v1/models", recorded!("models"))
+            .on(route, silent())
+            .on("POST /v1/chat/completions", silent());
+        assert_eq!(
+            report_inference(scene, &start(Depth::Inference)),
+            json!({"model":"tiny-random","result":"timeout","text":"no answer in 5000 ms"})
+        );
+    }
 }
 
 #[test]
@@ -251,8 +279,8 @@ fn servers_without_slots_or_metrics_are_not_asked_for_them() {
 fn idle_slots() -> Scene {
     healthy()
         .on("GET /props", recorded!("props"))
-        .on("GET /metrics", recorded!("xllamacpp_metrics"))
         .on("GET /v1/models", recorded!("models"))
+        .on("GET /metrics", recorded!("xllamacpp_metrics"))
 }
 
 #[test]
@@ -289,10 +317,11 @@ fn any_name_is_served_and_the_report_says_by_which_model() {
 #[test]
 fn a_full_server_is_not_asked() {
     let skipped = json!({"result":"skipped","text":"no free slot"});
-    let scene = healthy().on("GET /props", recorded!("props")).on("GET /metrics", recorded!("busy_metrics_deferred"));
+    let listed = |props| healthy().on("GET /props", props).on("GET /v1/models", recorded!("models"));
+    let scene = listed(recorded!("props")).on("GET /metrics", recorded!("busy_metrics_deferred"));
     assert_eq!(report_inference(scene, &start(Depth::Inference)), skipped);
     let bare = r#"{"total_slots":1}"#;
-    let scene = healthy().on("GET /props", Reply::status(200, bare)).on("GET /slots", recorded!("busy_slots"));
+    let scene = listed(Reply::status(200, bare)).on("GET /slots", recorded!("busy_slots"));
     assert_eq!(report_inference(scene, &start(Depth::Inference)), skipped);
 }
 

@@ -118,6 +118,26 @@ fn vllm_39863_an_engine_that_dies_under_a_request_is_named() {
     );
 }
 
+/// What was not asked is unknown: whether it sleeps, above all.
+#[test]
+fn at_the_first_silence_vllm_is_asked_no_more() {
+    let health = || Scene::new().on("GET /health", Reply::status(200, ""));
+    let silent = || Reply::broken(Outcome::Timeout, At::Headers);
+    let readiness = |scene: Scene| report(scene, &start(Depth::Readiness, Some("vllm")));
+    assert_eq!(readiness(health().on("GET /v1/models", silent())), json!({"phase":"ready"}));
+    let listed = || health().on("GET /v1/models", vllm_models());
+    let models = json!([{"id":"q","info":{"context":"4096"}}]);
+    assert_eq!(readiness(listed().on("GET /version", silent())), json!({"phase":"ready","models":models}));
+    let version = Reply::status(200, r#"{"version":"0.33.0"}"#);
+    let scene = listed().on("GET /version", version).on("GET /metrics", silent());
+    assert_eq!(readiness(scene), json!({"version":"0.33.0","phase":"ready","models":models}));
+    let scene = health().on("GET /metrics", silent());
+    assert_eq!(
+        report(scene, &start(Depth::Inference, Some("vllm")))["inference"],
+        json!({"result":"skipped","text":"its front is silent"})
+    );
+}
+
 #[test]
 fn vllm_says_that_its_engine_is_dead() {
     let report = report(Scene::new().on("GET /health", Reply::status(503, "")), &start(Depth::Liveness, Some("vllm")));

@@ -124,6 +124,28 @@ fn children_are_asked_on_their_own_ports() {
     assert_eq!(report(router(), &alone)["engines"], json!([]));
 }
 
+/// Two that hang would cost the session as much again; of the others it is only known that they are there.
+#[test]
+fn after_a_child_that_is_silent_no_other_is_asked() {
+    let silent = || Reply::broken(Outcome::Timeout, At::Headers);
+    let mut start = with_child(start(Depth::Progress), &[]);
+    let more = json!({"id":"2","parent":"0","role":"engine","exe":"llama-server",
+        "args":["--port","33974","--alias","alpha"],"addresses":["2/33974"]});
+    start.processes.as_mut().unwrap().push(serde_json::from_value(more).unwrap());
+    let beta = json!({"id":"llama-server/33973","process":"1","model":"beta"});
+    let alpha = json!({"id":"llama-server/33974","process":"2","model":"alpha"});
+    let scene = router().on("GET /props 1/33973", silent());
+    assert_eq!(report(scene, &start)["engines"], json!([beta, alpha]));
+    let scene = router().on("GET /props 1/33973", recorded!("props_beta")).on("GET /metrics 1/33973", silent());
+    assert_eq!(report(scene, &start)["engines"][1], alpha);
+    // One that is gone costs nothing.
+    let asleep = r#"{"total_slots":4,"is_sleeping":true}"#;
+    let scene = router()
+        .on("GET /props 1/33973", Reply::broken(Outcome::Refused, At::Connect))
+        .on("GET /props 2/33974", Reply::status(200, asleep));
+    assert_eq!(report(scene, &start)["engines"][1]["phase"], "sleeping");
+}
+
 #[test]
 fn without_processes_the_router_passes_questions_on_and_loads_nothing() {
     let bare = r#"{"total_slots":4,"endpoint_slots":true,"is_sleeping":false}"#;

@@ -74,13 +74,16 @@ fn inferences_are_kept() {
     let free = || {
         healthy()
             .on("GET /props", recorded!("props"))
-            .on("GET /metrics", recorded!("xllamacpp_metrics"))
             .on("GET /v1/models", recorded!("models"))
+            .on("GET /metrics", recorded!("xllamacpp_metrics"))
     };
     let token = || free().on("POST /v1/chat/completions", recorded!("chat_8tok_stream_usage"));
     kept("inference", LLAMA, "eight tokens", &ask(None, "llama.cpp"), token());
     kept("wrong", LLAMA, "any name is served, by the one model", &ask(Some("no-such-model"), "llama.cpp"), token());
-    let full = healthy().on("GET /props", recorded!("props")).on("GET /metrics", recorded!("busy_metrics_deferred"));
+    let full = healthy()
+        .on("GET /props", recorded!("props"))
+        .on("GET /v1/models", recorded!("models"))
+        .on("GET /metrics", recorded!("busy_metrics_deferred"));
     kept("full", LLAMA, "no free slot", &ask(None, "llama.cpp"), full);
     let asleep = Scene::new().on("GET /health", recorded!("sleep_health")).on("GET /props", recorded!("sleep_props"));
     kept("asleep", LLAMA, "asleep: it is not woken", &ask(None, "llama.cpp"), asleep);

@@ -86,3 +86,57 @@ pub fn words(answer: &Response) -> String {
 pub fn answered(answer: &Response) -> bool {
     answer.status.is_some() && answer.at.is_none()
 }
+
+/// The time given passed without a whole answer. The next question to the same server would most likely cost as much,
+/// so a session stops asking at the first silence: what was not asked is unknown.
+pub fn silent(answer: &Response) -> bool {
+    matches!(answer.outcome, Outcome::Timeout | Outcome::Deadline)
+}
+
+/// For a token of a server that was silent to a look before it, in ms: two routes that hang are enough.
+pub const BEHIND_SILENCE_MS: u64 = 5_000;
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told<T> {
+    Value(T),
+    /// No answer in its time: see [`silent`].
+    Silent,
+    /// An answer, and not what was asked for.
+    Nothing,
+}
+
+impl<T> Told<T> {
+    pub fn value(self) -> Option<T> {
+        match self {
+            Told::Value(value) => Some(value),
+            Told::Silent | Told::Nothing => None,
+        }
+    }
+
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Told<U> {
+        match self {
+            Told::Value(value) => Told::Value(f(value)),
+            Told::Silent => Told::Silent,
+            Told::Nothing => Told::Nothing,
+        }
+    }
+}
+
+/// The whole text of an answer that is `ok`.
+pub fn text(answer: Response) -> Told<String> {
+    match answer.body {
+        Some(text) if answer.outcome == Outcome::Ok => Told::Value(text),
+        _ if silent(&answer) => Told::Silent,
+        _ => Told::Nothing,
+    }
+}
+
+/// [`json`], with silence told apart.
+pub fn told<T: DeserializeOwned>(io: &mut Io, answer: &Response) -> Told<T> {
+    match json(io, answer) {
+        Some(value) => Told::Value(value),
+        None if silent(answer) => Told::Silent,
+        None => Told::Nothing,
+    }
+}
