@@ -220,9 +220,7 @@ impl Question {
         let request = self.post("/v1/embeddings", &body, start);
         let answer = io.request(request.note(format!("a vector from {}", self.model))).await?;
         let Some(body) = answer::json::<Value>(io, &answer) else { return Ok(not_begun(Some(&self.model), &answer)) };
-        let filled =
-            body.pointer("/data/0/embedding").and_then(Value::as_array).is_some_and(|vector| !vector.is_empty());
-        Ok(generation::vector(&self.model, filled, answer.ms))
+        Ok(generation::vector_of(io, &answer, &body))
     }
 
     fn post(&self, path: &str, body: &Value, start: &Start) -> Request {

@@ -170,6 +170,33 @@ fn vllm_is_not_asked_for_tokens_while_others_wait() {
     );
 }
 
+/// A server of one's own that makes vectors and says so in llama.cpp's way.
+#[test]
+fn a_model_that_makes_vectors_only_is_asked_for_one() {
+    let list = r#"{"object":"list","data":[{"id":"e","object":"model"}],"models":[{"name":"e","capabilities":["embedding"]}]}"#;
+    let mut start = start(Depth::Inference, None);
+    start.settings.insert("always_loaded".into(), true.into());
+    let asked = |reply: Reply| {
+        let scene = Scene::new().on("GET /v1/models", Reply::status(200, list)).on("POST /v1/embeddings", reply);
+        report(scene, &start)
+    };
+    let vector = |vector: Value| {
+        Reply::status(200, json!({"object":"list","model":"other","data":[{"embedding":vector}]}).to_string())
+    };
+    assert_eq!(
+        asked(vector(json!([0.1])))["inference"],
+        json!({"model":"other","result":"output","first_token_ms":1}),
+        "who answered is for the host to compare"
+    );
+    assert_eq!(asked(vector(json!([])))["inference"]["result"], "empty");
+    // An error inside 200.
+    let failed = asked(Reply::status(200, r#"{"error":{"message":"CUDA error: device lost"}}"#));
+    let text = "CUDA error: device lost";
+    assert_eq!(failed["judged"], json!([{"request":1,"outcome":"failed","text":text}]));
+    assert_eq!(failed["inference"], json!({"model":"e","result":"failed","text":text}));
+    assert_eq!(failed["symptoms"][0]["id"], "device_error");
+}
+
 fn python(depth: Depth, args: &[&str]) -> Start {
     let processes = json!([{"id":"0","role":"main","exe":"python3","args":args,"addresses":["0/8000"]}]);
     Start { processes: Some(serde_json::from_value(processes).unwrap()), ..start(depth, Some("llama-cpp-python")) }
