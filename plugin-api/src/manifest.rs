@@ -182,7 +182,7 @@ pub struct ProcessSpec {
     /// What makes the tokens, below the server in its process tree.
     #[serde(default, deserialize_with = "or_default")]
     pub engines: Vec<EngineSpec>,
-    /// What it means that an engine is gone.
+    /// What it means that an engine is gone, of whose kind nothing else is said.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub lost_engine: Option<LostEngine>,
 }
@@ -200,6 +200,9 @@ pub struct EngineSpec {
     /// Each equals an argument, or the file name of one.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
+    /// What it means that one of this kind is gone; `process.lost_engine` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub lost_engine: Option<LostEngine>,
 }
 
 /// What becomes of a backend that lost an engine.
@@ -209,7 +212,7 @@ pub struct EngineSpec {
 pub enum LostEngine {
     /// The backend starts a new one by itself.
     NextRequest,
-    /// Dead for good.
+    /// Dead for good: one that is lost is enough.
     Never,
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use ai_monitor_plugin_api::{
     event::{Depth, Outcome, Role},
-    manifest::LostEngine,
     report::{InferenceResult, Phase},
 };
 use serde_json::{Map, Value, json};
@@ -217,7 +216,7 @@ fn front_only(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     let Said::Ok(front) = look.said(Depth::Liveness) else { return None };
     let facts = health.facts();
     let failed_symptom = look.symptoms().find(|s| matches!(s.id.as_str(), "engine_dead" | "model_crashed"));
-    let lost = health.engine_lost && facts.lost_engine == Some(LostEngine::Never);
+    let lost = health.lost_for_good;
     let ends = health.engine_ends.len();
     let waiting = health.queued > 0 && health.running == 0 && health.still_for(look.now) >= facts.stall_after;
     let failed_phase = look.phase() == Some(Phase::Failed);
@@ -229,7 +228,7 @@ fn front_only(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
         c.model = symptom.model.clone();
         c = c.line(look_line(look, &symptom.id), symptom.text.clone());
     } else if lost {
-        c = c.line("tree", "the engine that had been there is gone, and this backend starts no new one");
+        c = c.line("tree", "an engine that had been there is gone, and this backend starts no new one");
     } else if ends >= ENGINE_ENDS {
         c = c.line("tree", format!("engines ended {ends} times in 10 minutes"));
     } else if failed_phase {

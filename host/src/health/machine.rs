@@ -5,7 +5,7 @@
 //! class demands holds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -157,10 +157,12 @@ pub struct Health {
     /// Requests at work and waiting when last known.
     pub(super) running: u64,
     pub(super) queued: u64,
-    /// Engines that were there, by process.
-    engines: BTreeSet<ProcessId>,
+    /// Engines that were there, each with what it means that it is gone.
+    engines: BTreeMap<ProcessId, Option<LostEngine>>,
     pub(super) engine_ends: VecDeque<Duration>,
     pub(super) engine_lost: bool,
+    /// One is gone of a kind that never comes back, and none has come since.
+    pub(super) lost_for_good: bool,
     grace_until: Option<Duration>,
     /// Consecutive bad looks of liveness or inference, for `erring`.
     pub(super) errors: BTreeMap<Depth, u32>,
@@ -183,9 +185,10 @@ impl Health {
             work_since: None,
             running: 0,
             queued: 0,
-            engines: BTreeSet::new(),
+            engines: BTreeMap::new(),
             engine_ends: VecDeque::new(),
             engine_lost: false,
+            lost_for_good: false,
             grace_until: None,
             errors: BTreeMap::new(),
         }
@@ -290,14 +293,17 @@ impl Health {
             self.ready = false;
             self.engines.clear();
             self.engine_lost = false;
+            self.lost_for_good = false;
             self.exit = None;
         }
         if root.is_some() {
             self.root = root;
         }
-        let living: BTreeSet<ProcessId> =
-            tree.iter().filter(|p| p.role == Role::Engine && p.state != RunState::Zombie).map(|p| p.id).collect();
-        let lost = self.engines.difference(&living).count();
+        let engines = tree.iter().filter(|p| p.role == Role::Engine && p.state != RunState::Zombie);
+        let living: BTreeMap<ProcessId, Option<LostEngine>> =
+            engines.map(|p| (p.id, p.lost_engine.or(self.facts.lost_engine))).collect();
+        let gone: Vec<_> = self.engines.iter().filter(|(id, _)| !living.contains_key(id)).map(|(_, l)| *l).collect();
+        let lost = gone.len();
         // An engine that goes with its model was unloaded; one that leaves its model listed died.
         let loaded = look.models().map(|m| m.iter().filter(|m| m.state == Some(ModelState::Loaded)).count());
         let died = loaded.map_or(lost, |loaded| lost.min(loaded.saturating_sub(living.len())));
@@ -308,6 +314,8 @@ impl Health {
             self.engine_ends.pop_front();
         }
         self.engine_lost = living.is_empty() && (lost > 0 || self.engine_lost);
+        let is_one_new = living.keys().any(|id| !self.engines.contains_key(id));
+        self.lost_for_good = gone.contains(&Some(LostEngine::Never)) || (self.lost_for_good && !is_one_new);
         self.engines = living;
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ai_monitor_plugin_api::event::Role;
+use ai_monitor_plugin_api::{event::Role, manifest::LostEngine};
 use serde::{Deserialize, Serialize};
 
 use super::observation::Identity;
@@ -43,6 +43,8 @@ pub struct TreeProcess {
     pub id: ProcessId,
     pub parent: Option<u32>,
     pub role: Role,
+    /// Of an engine: what the manifest says of losing one of its kind; `None`: what it says of the backend.
+    pub lost_engine: Option<LostEngine>,
     /// File name of the executable.
     pub exe: String,
     pub state: RunState,

@@ -38,6 +38,7 @@ fn process(id: ProcessId, role: Role) -> TreeProcess {
         id,
         parent: (role == Role::Engine).then_some(SERVER.pid),
         role,
+        lost_engine: None,
         exe: if role == Role::Engine { "llama-server".into() } else { "ollama".into() },
         state: RunState::Sleeping,
         cpu: Some(Duration::ZERO),
@@ -622,6 +623,36 @@ fn an_engine_gone_for_good_is_front_only() {
     let first = film.look(1000, vec![ok(Depth::Liveness), ok(Depth::Readiness)]);
     assert_eq!(first.suspect, Some(FaultClass::FrontOnly));
     assert_eq!(class(&film.look(300, vec![ok(Depth::Liveness), ok(Depth::Readiness)])), Some(FaultClass::FrontOnly));
+}
+
+/// vLLM with two GPUs, of a plugin whose other backends start their engines anew: each kind is judged by itself.
+#[test]
+fn one_lost_engine_of_a_kind_that_never_comes_back_is_enough() {
+    let worker = |pid: u32, lost_engine| {
+        let id = ProcessId { pid, start: 1 };
+        TreeProcess { lost_engine, ..process(id, Role::Engine) }
+    };
+    let tree = |workers: &[(u32, Option<LostEngine>)]| {
+        let workers = workers.iter().map(|(pid, lost_engine)| worker(*pid, *lost_engine));
+        Some([process(SERVER, Role::Main)].into_iter().chain(workers).collect())
+    };
+    let round = || vec![ok(Depth::Liveness), ok(Depth::Readiness), working(0, 0)];
+    let never = Some(LostEngine::Never);
+    let mut film = film_with(Facts { lost_engine: Some(LostEngine::NextRequest), ..facts() }, true);
+    film.tree = tree(&[(201, never), (202, never), (203, None)]);
+    assert!(film.well().is_sound());
+    // One that the next request brings back.
+    film.tree = tree(&[(201, never), (202, never)]);
+    assert!(film.look(1000, round()).is_sound());
+    film.tree = tree(&[(201, never)]);
+    assert_eq!(film.look(1000, round()).suspect, Some(FaultClass::FrontOnly));
+    let mut confirmed = film.clone();
+    assert_eq!(class(&confirmed.look(300, round())), Some(FaultClass::FrontOnly));
+    // A token proves that it works, and a new engine that it came back after all.
+    let mut works = film.clone();
+    assert!(works.look(300, [round(), vec![token(InferenceResult::Output)]].concat()).is_sound());
+    film.tree = tree(&[(201, never), (204, never)]);
+    assert!(film.look(300, round()).is_sound());
 }
 
 /// Ollama starts a new runner at the next request: one lost engine is no fault; three in ten minutes are.

@@ -51,7 +51,7 @@ pub use exit::{Exit, exited};
 pub use owner::{Supervisor, owner};
 pub use ports::{Holder, Listener, holder, holder_near, is_local, listeners, listens, ports_of};
 pub use rivals::enabled_rival;
-pub use roles::{is_forwarder, is_interpreter, is_main_name, is_reaper, is_shell, names, role};
+pub use roles::{is_forwarder, is_interpreter, is_main_name, is_reaper, is_shell, lost_engine, names, role};
 pub use session_view::mask;
 pub use signal::{Signal, SignalError, signal};
 pub use start::{Launch, StartError, Started, is_own_child, start};

@@ -2,7 +2,7 @@
 
 use ai_monitor_plugin_api::{
     event::Role,
-    manifest::{EngineSpec, ProcessSpec},
+    manifest::{EngineSpec, LostEngine, ProcessSpec},
 };
 
 use super::{Process, imp};
@@ -165,12 +165,20 @@ pub fn is_main_name(process: &Process, main_names: &[String]) -> bool {
 /// A llama.cpp router and its children are the same file, so below the server the engines are asked first.
 pub fn role(process: &Process, spec: &ProcessSpec, under_main: bool) -> Role {
     let main = is_main_name(process, &spec.main);
-    let engine = spec.engines.iter().any(|engine| matches_engine(process, engine, under_main || !main));
-    match () {
-        () if engine => Role::Engine,
-        () if main && !under_main => Role::Main,
-        () => Role::Other,
+    match engine_kind(process, spec, under_main || !main) {
+        Some(_) => Role::Engine,
+        None if main && !under_main => Role::Main,
+        None => Role::Other,
     }
+}
+
+/// What the manifest says of losing an engine of this one's kind; `None`: nothing of its own.
+pub fn lost_engine(process: &Process, spec: &ProcessSpec) -> Option<LostEngine> {
+    engine_kind(process, spec, true)?.lost_engine
+}
+
+fn engine_kind<'s>(process: &Process, spec: &'s ProcessSpec, by_file_alone: bool) -> Option<&'s EngineSpec> {
+    spec.engines.iter().find(|engine| matches_engine(process, engine, by_file_alone))
 }
 
 /// `by_file_alone`: an engine that no argument tells from a server of the same file is an engine here.
@@ -260,7 +268,7 @@ mod tests {
 
     fn engine(exe: &[&str], title: &[&str], args: &[&str]) -> EngineSpec {
         let own = |list: &[&str]| list.iter().map(|s| s.to_string()).collect();
-        EngineSpec { exe: own(exe), title: own(title), args: own(args) }
+        EngineSpec { exe: own(exe), title: own(title), args: own(args), lost_engine: None }
     }
 
     fn spec(main: &[&str], engines: Vec<EngineSpec>) -> ProcessSpec {
@@ -302,6 +310,45 @@ mod tests {
         let server = process("python3.11", &["/opt/venv/bin/vllm", "serve", "m"]);
         assert_eq!(role(&server, &spec, false), Role::Main);
         assert_eq!(role(&process("python3.11", &["-m", "http.server"]), &spec, false), Role::Other);
+    }
+
+    #[test]
+    fn what_a_lost_engine_means_is_said_of_its_kind() {
+        let never = EngineSpec { lost_engine: Some(LostEngine::Never), ..engine(&[], &["VLLM::EngineCor"], &[]) };
+        let spec = spec(&["vllm", "llama-server"], vec![engine(&["llama-server"], &[], &[]), never]);
+        let mut core = process("python3.11", &[]);
+        core.comm = "VLLM::EngineCor".into();
+        assert_eq!(lost_engine(&core, &spec), Some(LostEngine::Never));
+        assert_eq!(lost_engine(&process("llama-server", &[]), &spec), None);
+        assert_eq!(lost_engine(&process("python3.11", &[]), &spec), None);
+    }
+
+    /// vLLM's processes (v1/engine/utils.py, v1/executor/multiproc_executor.py), as Linux cuts their titles.
+    #[test]
+    fn vllms_workers_and_cores_are_engines_by_the_bundled_manifest() {
+        let registry = crate::plugin::Registry::bundled();
+        let spec = &registry.get("openai").expect("it is bundled").manifest().process;
+        for title in [
+            "VLLM::EngineCore",
+            "VLLM::EngineCore_DP1",
+            "VLLM::Worker",
+            "VLLM::Worker_TP3",
+            "VLLM::Worker_PP0_TP1",
+            "VLLM::Worker_DP0_TP1_EP1",
+            "VLLM::Worker_EP1",
+        ] {
+            let mut engine = process("python3.12", &["-c", "from multiprocessing.spawn import spawn_main"]);
+            engine.comm = title.chars().take(15).collect();
+            engine.title = title.into();
+            assert_eq!(role(&engine, spec, true), Role::Engine, "{title}");
+            assert_eq!(lost_engine(&engine, spec), Some(LostEngine::Never), "{title}");
+        }
+        for title in ["VLLM::APIServer_0", "VLLM::DPCoordinator", "VLLM::Work", "python3.12"] {
+            let mut other = process("python3.12", &[]);
+            other.comm = title.chars().take(15).collect();
+            other.title = title.into();
+            assert_eq!(role(&other, spec, true), Role::Other, "{title}");
+        }
     }
 
     #[test]

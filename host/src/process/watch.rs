@@ -346,6 +346,7 @@ impl Watch {
                 id: p.id,
                 parent: p.parent,
                 role: self.role_of(p, root),
+                lost_engine: super::lost_engine(p, &self.wanted.spec),
                 exe: p.name.clone(),
                 state: p.state,
                 cpu: p.cpu,

@@ -6,8 +6,8 @@
 use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
-    event::{Depth, Outcome, Role, Start},
-    report::{Counter, ModelState, Phase, Symptom},
+    event::{Depth, Outcome, Process, Role, Start},
+    report::{Counter, Engine, ModelState, Phase, Symptom},
 };
 use plugin_parts::{
     answer::{self, Told},
@@ -73,11 +73,7 @@ fn sleeps(text: &str) -> bool {
 /// What it works on.
 pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     let Some(text) = metrics(io).await?.value() else { return Ok(()) };
-    // Its engine is a child; without one the work is done by the server itself.
-    let mut engine = server_engine(start, Role::Engine);
-    if engine.process.is_none() {
-        engine = server_engine(start, Role::Main);
-    }
+    let mut engine = engine(start);
     engine.running = metrics::sum(&text, "vllm:num_requests_running");
     engine.queued = metrics::sum(&text, "vllm:num_requests_waiting");
     engine.phase = sleeps(&text).then_some(Phase::Sleeping);
@@ -88,6 +84,20 @@ pub async fn progress(io: &mut Io, start: &Start) -> Result<(), Stop> {
     engine.counters = (!counters.is_empty()).then_some(counters);
     io.report.engines = Some(vec![engine]);
     Ok(())
+}
+
+/// The one engine that its metrics tell of. Its process is the one that schedules, `EngineCore`, a child of the server;
+/// with more than one GPU its workers are below that. Several (data parallel) cannot be told apart, and without any the
+/// work is done by the server itself.
+fn engine(start: &Start) -> Engine {
+    let engines: Vec<_> = start.processes.iter().flatten().filter(|process| process.role == Role::Engine).collect();
+    let is_worker = |process: &Process| engines.iter().any(|above| process.parent.as_ref() == Some(&above.id));
+    let mut cores = engines.iter().filter(|process| !is_worker(process));
+    match (cores.next(), cores.next()) {
+        (None, _) => server_engine(start, Role::Main),
+        (Some(only), None) => Engine { id: "server".into(), process: Some(only.id.clone()), ..Engine::default() },
+        (Some(_), Some(_)) => Engine { id: "server".into(), ..Engine::default() },
+    }
 }
 
 /// Why it may not be asked for a token now.

@@ -71,6 +71,31 @@ fn vllm_ready_and_at_work() {
     );
 }
 
+/// With more than one GPU each has a worker, below the process that schedules (v1/executor/multiproc_executor.py).
+#[test]
+fn vllms_engine_is_the_process_that_schedules_whatever_is_below_it() {
+    let engine = |processes: &[(&str, Option<&str>, &str)]| {
+        let process = |(id, parent, role): &(&str, Option<&str>, &str)| json!({"id":id,"parent":parent,"role":role,"exe":"python3","args":[],"addresses":[]});
+        let processes: Value = processes.iter().map(process).collect();
+        let processes = Some(serde_json::from_value(processes).unwrap());
+        let start = Start { processes, ..start(Depth::Progress, Some("vllm")) };
+        let scene =
+            Scene::new().on("GET /health", Reply::status(200, "")).on("GET /metrics", Reply::status(200, VLLM_METRICS));
+        let engines = report(scene, &start)["engines"].take();
+        assert_eq!(engines.as_array().map(Vec::len), Some(1));
+        assert_eq!(engines[0]["id"], "server");
+        engines[0]["process"].clone()
+    };
+    let (main, core) = (("0", None, "main"), ("1", Some("0"), "engine"));
+    assert_eq!(engine(&[main]), "0");
+    assert_eq!(engine(&[main, core]), "1");
+    assert_eq!(engine(&[main, core, ("2", Some("1"), "engine"), ("3", Some("1"), "engine")]), "1");
+    // Data parallel: one core each.
+    assert_eq!(engine(&[main, core, ("2", Some("0"), "engine")]), Value::Null);
+    // No engine yet, and something else of the server's.
+    assert_eq!(engine(&[main, ("1", Some("0"), "other")]), "0");
+}
+
 #[test]
 fn vllm_asleep_is_seen_and_left_asleep() {
     let asleep = "vllm:num_requests_running{engine=\"0\"} 0.0\n\
