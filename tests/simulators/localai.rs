@@ -1,7 +1,8 @@
 //! LocalAI 4.9.
 //!
 //! Sources: mudler/LocalAI v4.9.0: core/http/routes/{health,localai,openai,ollama}.go, core/http/endpoints/localai,
-//! core/cli/run.go, core/schema, core/http/auth; backend/cpp/llama-cpp/run.sh (the name of a backend's process).
+//! core/cli/run.go, core/schema, core/http/auth, core/services/monitoring; backend/cpp/llama-cpp/run.sh (the name of a
+//! backend's process) and grpc-server.cpp (what it tells of itself).
 
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ impl Backend for LocalAi {
     fn answer(&self, world: &Arc<World>, request: &Request) -> Reply {
         match request.route() {
             ("GET", "/healthz") => Reply::empty(200),
-            ("GET", "/readyz") if world.is_loading() => {
+            // What a request loads later is none of its business.
+            ("GET", "/readyz") if world.is_starting() => {
                 Reply::json(503, &json!({"status": "starting", "reason": "startup preload in progress"}))
             }
             ("GET", "/readyz") => Reply::empty(200),
@@ -91,19 +93,21 @@ fn error(status: u16, message: &str) -> Reply {
     Reply::json(status, &json!({"error": {"code": status, "message": message, "type": ""}}))
 }
 
-/// 0: uninitialised, 1: busy, 2: ready.
+/// The backend is llama.cpp's, which implements no `Status`: that it says so itself is all that is to be had of it,
+/// idle or at work. A model is known here once its load has ended.
 fn monitor(world: &World, request: &Request) -> Reply {
     let body = request.json();
     let Some(model) = request.asked("model").or(body["model"].as_str()) else {
-        return error(400, "model is required");
+        return error(400, "code=400, message=model query parameter is required");
     };
-    let state = match world.load_of(model) {
-        Some(Load::Loading) => 0,
-        Some(Load::Loaded) if world.work_of(model).running > 0 => 1,
-        Some(Load::Loaded) => 2,
-        _ => return error(500, &format!("backend {model} is not currently loaded")),
+    let text = match world.load_of(model) {
+        Some(Load::Loaded) => format!(
+            "backend {model} experienced an error retrieving status info via rpc: rpc error: code = Unimplemented \
+             desc = , then failed local node process sample: no grpc backend found for {model}.bin"
+        ),
+        _ => format!("backend {model} is not currently loaded"),
     };
-    Reply::json(200, &json!({"state": state, "memory": {"total": 1_783_296, "breakdown": {"gguf": 1_783_296}}}))
+    error(500, &text)
 }
 
 fn load(world: &Arc<World>, request: &Request) -> Reply {

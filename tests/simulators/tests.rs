@@ -72,31 +72,48 @@ fn lm_studio_answers_200_to_everything_and_lists_what_is_loaded() {
 }
 
 #[test]
-fn localai_tells_of_its_backend_s_work_and_imitates_ollama() {
-    isolated(test_name!(localai_tells_of_its_backend_s_work_and_imitates_ollama), |isolation| {
+fn localai_counts_where_there_is_a_limit_and_imitates_ollama() {
+    isolated(test_name!(localai_counts_where_there_is_a_limit_and_imitates_ollama), |isolation| {
         let bed = Bed::new(isolation);
-        let simulator = Simulator::new(&bed, Kind::LocalAi).with_faults(&[Fault::SlowLoad { seconds: 1.0 }]);
+        let simulator = Simulator::new(&bed, Kind::LocalAiWithLimits).with_faults(&[Fault::SlowLoad { seconds: 1.0 }]);
         let server = simulator.start(&bed, bed.free_address());
         answering(&server);
         assert_eq!(get(server.address, "/healthz").0, 200);
         assert_eq!(get(server.address, "/readyz").0, 503, "its preload is in progress");
         let ready = || get(server.address, "/readyz").0;
         wait_until(SOON, "readiness", || if ready() == 200 { Ok(()) } else { Err(ready().to_string()) });
-        let state = || get(server.address, "/backend/monitor?model=tiny").1["state"].clone();
-        assert_eq!(state(), json!(2));
+        let counts = |running: u64| {
+            let limits = get(server.address, "/api/middleware/status").1["admission"]["models"].take();
+            let mut tiny = limits.as_array().into_iter().flatten().filter(|model| model["name"] == "tiny");
+            if tiny.any(|model| model["in_flight"] == json!(running)) { Ok(()) } else { Err(limits.to_string()) }
+        };
+        assert_eq!(counts(0), Ok(()));
         let user = asks(server.address);
-        wait_until(
-            SOON,
-            "its backend to be busy",
-            || if state() == json!(1) { Ok(()) } else { Err(state().to_string()) },
-        );
+        wait_until(SOON, "its backend to be busy", || counts(1));
+        // llama.cpp's backend says the same, idle or at work: that it has no state to tell.
+        let monitor = |model: &str| {
+            let (status, answer) = get(server.address, &format!("/backend/monitor?model={model}"));
+            (status, answer["error"]["message"].as_str().unwrap_or_default().to_owned())
+        };
+        let (status, text) = monitor("tiny");
+        assert!(status == 500 && text.contains("code = Unimplemented"), "{status} {text}");
         drop(user);
-        wait_until(SOON, "its backend to be ready", || {
-            if state() == json!(2) { Ok(()) } else { Err(state().to_string()) }
-        });
-        assert_eq!(get(server.address, "/backend/monitor?model=other").0, 500);
+        wait_until(SOON, "its backend to be idle", || counts(0));
+        assert_eq!(monitor("other"), (500, "backend other is not currently loaded".into()));
         assert_eq!(get(server.address, "/api/version"), (200, json!({"version": "0.9.0"})));
-        assert_eq!(get(server.address, "/system").1["loaded_models"], json!([{"id": "tiny", "backend": "llama-cpp"}]));
+        let loaded = || get(server.address, "/system").1["loaded_models"].clone();
+        assert_eq!(loaded(), json!([{"id": "tiny", "backend": "llama-cpp"}]));
+        // What is loaded after its start does not make it unready, and is not told of until it is there.
+        let worker = engines(&server).pop().expect("a backend");
+        let stopped = http::post(server.address, "/backend/shutdown", &json!({"model": "tiny"}), SOON);
+        assert_eq!(stopped.expect("an answer").json(), json!({"message": "model stopped"}));
+        worker.wait_gone(SOON);
+        order(server.address, &Fault::SlowLoad { seconds: 1000.0 });
+        let address = server.address;
+        std::thread::spawn(move || http::post(address, "/backend/load", &json!({"model": "tiny"}), SOON));
+        wait_until(SOON, "its engine", || if engines(&server).is_empty() { Err("none".into()) } else { Ok(()) });
+        assert_eq!((ready(), loaded()), (200, json!([])));
+        assert_eq!(monitor("tiny"), (500, "backend tiny is not currently loaded".into()));
     });
 }
 

@@ -38,6 +38,8 @@ struct State {
     work: BTreeMap<String, Work>,
     faults: Active,
     engines: Vec<Engine>,
+    /// The models of its start are not all there yet.
+    starting: bool,
 }
 
 /// Shared by all connections.
@@ -47,16 +49,24 @@ pub struct World {
     changed: Condvar,
 }
 
+impl State {
+    /// The start is over once nothing of it is being loaded; what is loaded later is no start.
+    fn notice_start(&mut self) {
+        self.starting &= self.models.values().any(|load| *load == Load::Loading);
+    }
+}
+
 impl World {
     pub fn begin(options: &Options) -> Arc<World> {
         let mut faults = Active::default();
         options.faults.iter().for_each(|fault| faults.take(fault));
         let models = options.models.iter().map(|(name, _)| (name.clone(), Load::Unloaded)).collect();
-        let state = State { models, work: BTreeMap::new(), faults, engines: Vec::new() };
+        let state = State { models, work: BTreeMap::new(), faults, engines: Vec::new(), starting: true };
         let world = Arc::new(World { kind: options.kind, state: Mutex::new(state), changed: Condvar::new() });
         for (name, _) in options.models.iter().filter(|(_, loaded)| *loaded) {
             world.load(name);
         }
+        world.state().notice_start();
         let watched = world.clone();
         std::thread::spawn(move || {
             loop {
@@ -119,6 +129,11 @@ impl World {
         self.models().iter().any(|(_, load)| *load == Load::Loading)
     }
 
+    /// Are the models of its start still coming in?
+    pub fn is_starting(&self) -> bool {
+        self.state().starting
+    }
+
     /// Until nothing is being loaded.
     pub fn wait_loaded(&self) {
         while self.is_loading() {
@@ -153,6 +168,7 @@ impl World {
             if state.models.get(&model) == Some(&Load::Loading) {
                 state.models.insert(model, Load::Loaded);
             }
+            state.notice_start();
             set_engines_to_work(&mut state);
             drop(state);
             world.changed.notify_all();
