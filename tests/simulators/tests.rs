@@ -10,6 +10,7 @@ use crate::{
         Bed, Server,
         http::{self, Open},
         isolated,
+        looker::Looker,
         process::{Process, Signal},
         wait_until,
     },
@@ -114,6 +115,19 @@ fn localai_counts_where_there_is_a_limit_and_imitates_ollama() {
         wait_until(SOON, "its engine", || if engines(&server).is_empty() { Err("none".into()) } else { Ok(()) });
         assert_eq!((ready(), loaded()), (200, json!([])));
         assert_eq!(monitor("tiny"), (500, "backend tiny is not currently loaded".into()));
+    });
+}
+
+/// `/v1` alone is behind the key.
+#[test]
+fn vllm_with_a_key_is_known_by_what_needs_none() {
+    isolated(test_name!(vllm_with_a_key_is_known_by_what_needs_none), |isolation| {
+        let bed = Bed::new(isolation);
+        let server = Simulator::new(&bed, Kind::Vllm).start(&bed, bed.free_address());
+        answering(&server);
+        order(server.address, &Fault::Unauthorised);
+        assert_eq!(get(server.address, "/v1/models").0, 401);
+        Looker::new("openai", Some("vllm"), server.address);
     });
 }
 
