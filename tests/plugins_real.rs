@@ -203,9 +203,9 @@ fn ollama_a_download_without_a_network_says_so(bed: &Bed) {
     assert!(text.starts_with("pull model manifest: ") && text.contains("network is unreachable"), "{pulled}");
     assert_eq!(looker.repair("pull", json!({"model": "not/a name"}))["text"], "invalid model name");
 
-    let wanted =
-        "models = [\"no-such-model\"]\n[target.heal]\nallow = [\"pull\"]\ngrace = \"1s\"\nbackoff = \"200ms\"\n";
-    let monitor = Monitor::start(bed, &backend.observed("it", server.address, wanted));
+    // The last table is the target's `heal`.
+    let target = backend.target("it", server.address, "models = [\"no-such-model\"]");
+    let monitor = Monitor::start(bed, &format!("{target}allow = [\"pull\"]\n"));
     let incident = monitor.wait_for(4 * SOON, "the download to be tried", |monitor| {
         let row = monitor.incidents("it").first().cloned().ok_or("no incident")?;
         let incident = monitor.incident(row["id"].as_i64().unwrap_or_default());
