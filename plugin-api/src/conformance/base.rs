@@ -56,12 +56,29 @@ pub(super) fn all(kit: &Kit, manifest: &Manifest) -> Vec<Base> {
         }
     }
     for repair in manifest.repairs.keys() {
-        bases.push(made_up(manifest, self::repair(manifest, repair)));
+        let start = self::repair(manifest, repair);
+        let flavoured = variants(manifest).into_iter().map(|variant| with_variant(&start, variant)).collect::<Vec<_>>();
+        bases.extend([start].into_iter().chain(flavoured).map(|start| made_up(manifest, start)));
     }
     bases
 }
 
-/// A probe of each way in which the host asks for this depth.
+/// The flavours that identification tells, each once.
+fn variants(manifest: &Manifest) -> Vec<&str> {
+    let mut variants: Vec<&str> = Vec::new();
+    for variant in manifest.identify.iter().filter_map(|rule| rule.variant.as_deref()) {
+        if !variants.contains(&variant) {
+            variants.push(variant);
+        }
+    }
+    variants
+}
+
+fn with_variant(start: &Start, variant: &str) -> Start {
+    Start { variant: Some(variant.to_owned()), ..start.clone() }
+}
+
+/// A probe of each way in which the host asks for this depth, and one of each flavour.
 pub(super) fn probes(manifest: &Manifest, depth: Depth) -> Vec<Start> {
     let asks: Vec<Option<InferenceAsk>> = match depth {
         Depth::Inference => vec![Some(ask(None, false)), Some(ask(Some(MODEL), false)), Some(ask(Some(MODEL), true))],
@@ -78,6 +95,10 @@ pub(super) fn probes(manifest: &Manifest, depth: Depth) -> Vec<Start> {
             start.processes.clone_from(processes);
             starts.push(start);
         }
+    }
+    // With any model, and all the processes that it may know.
+    if let Some(start) = starts.get(knows.len() - 1).cloned() {
+        starts.extend(variants(manifest).into_iter().map(|variant| with_variant(&start, variant)));
     }
     starts
 }
@@ -118,6 +139,10 @@ pub(super) fn spelled(start: &Start) -> String {
         }
         SessionKind::Probe { depth, inference: None } => depth.to_string(),
         SessionKind::Repair { repair, .. } => format!("repair {repair}"),
+    };
+    let what = match &start.variant {
+        None => what,
+        Some(variant) => format!("{what} of a {variant}"),
     };
     match &start.processes {
         None => what,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Kit, Rule, Test, Verdict,
-    base::{self, Base},
+    base,
     corpus,
     manifest::Route,
     play::{Play, Scene},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     effect::{Method, Request},
-    event::{Depth, Outcome, SessionKind},
+    event::{At, Depth, Outcome, Response, SessionKind},
     report::{InferenceResult, Report},
 };
 
@@ -241,7 +241,7 @@ fn skipped(scene: &Scene<'_>) -> Result<bool, String> {
         return Ok(false);
     }
     // A full queue turned it away: it was asked, and no token was made.
-    let turned_away = |(request, answer): (&Request, Option<&crate::event::Response>)| {
+    let turned_away = |(request, answer): (&Request, Option<&Response>)| {
         asks_for_tokens(request) && answer.is_some_and(|answer| answer.outcome == Outcome::Ok)
     };
     match scene.play.requests().find(|one| turned_away(*one)) {
@@ -250,47 +250,87 @@ fn skipped(scene: &Scene<'_>) -> Result<bool, String> {
     }
 }
 
-/// The version of a report, and the request whose answer has it.
-fn version(play: &Play) -> Option<(String, u32)> {
-    let version = play.report()?.get("version")?.as_str().filter(|version| !version.is_empty())?.to_owned();
-    let told = |body: Option<&str>| body.is_some_and(|body| body.contains(&version));
-    let source = play.requests().position(|(_, answer)| answer.is_some_and(|a| told(a.body.as_deref())))?;
-    Some((version, source as u32))
-}
-
 fn reports_what_it_has(kit: &Kit) -> Verdict {
     let (table, manifest) = match kit.ready() {
         Ok(ready) => ready,
         Err(verdict) => return verdict,
     };
-    let refused = Twist::Outcome(Outcome::Timeout, Some(crate::event::At::Headers), None);
-    let mut looked_at = 0;
-    let bases: Vec<Base> = base::all(kit, &manifest);
-    for base in &bases {
+    let mut compared = 0;
+    for base in &base::all(kit, &manifest) {
         let whole = corpus::one(table, base, Twist::Good, When::All);
-        if !whole.is_probe() {
-            continue;
-        }
-        let known = version(&whole);
+        let Some(report) = whole.report().filter(|_| whole.is_probe()) else { continue };
+        let told = told_by_answers(&whole, report);
+        let mut held = Vec::new();
         for place in 0..whole.requests().count().min(8) as u32 {
-            let play = corpus::one(table, base, refused, When::From(place));
-            let failed = |why: String| Verdict::Failed {
-                why: format!("{why}\n    in: {}", play.told),
-                session: Some(Box::new(play.recording(&manifest))),
-            };
-            let Some(report) = play.report() else {
-                return failed(format!("it ended without a report: {:?}", play.end));
-            };
-            if let Some((version, _)) = known.as_ref().filter(|(_, source)| *source < place)
-                && report.get("version").and_then(Value::as_str) != Some(version)
-            {
-                return failed(format!("version {version:?} was known before request {place} failed, and is lost"));
+            let silence = Twist::Outcome(Outcome::Timeout, Some(At::Headers), None);
+            let play = corpus::one(table, base, silence, When::From(place));
+            match lost(&play, report, &told, &mut held, place) {
+                Ok(looked_at) => compared += u32::from(looked_at),
+                Err(why) => {
+                    return Verdict::Failed {
+                        why: format!("{why}\n    in: {}", play.told),
+                        session: Some(Box::new(play.recording(&manifest))),
+                    };
+                }
             }
-            looked_at += 1;
         }
     }
-    match looked_at {
-        0 => Verdict::DoesNotApply("no probe sent a request".into()),
+    match compared {
+        0 => Verdict::DoesNotApply("no probe had anything to report before a later request failed".into()),
         n => Verdict::Passed(format!("{n} sessions")),
     }
+}
+
+/// A text of a report that stands in an answer.
+struct Told<'a> {
+    what: &'static str,
+    text: &'a str,
+    /// The first request whose answer has it.
+    source: u32,
+}
+
+/// The version, and what symptoms say.
+fn texts(report: &Value) -> impl Iterator<Item = (&'static str, &str)> {
+    let version = report.get("version").map(|version| ("version", version));
+    let symptoms = report.get("symptoms").and_then(Value::as_array).into_iter().flatten();
+    let symptoms = symptoms.filter_map(|symptom| Some(("symptom", symptom.get("text")?)));
+    version.into_iter().chain(symptoms).filter_map(|(what, text)| Some((what, text.as_str()?)))
+}
+
+/// What a report has from single answers. Longer things may need several, and be absent where one of them fails.
+fn told_by_answers<'a>(play: &Play, report: &'a Value) -> Vec<Told<'a>> {
+    let source = |text: &str| {
+        let has = |answer: &Response| answer.body.as_deref().is_some_and(|body| body.contains(text));
+        play.requests().position(|(_, answer)| answer.is_some_and(has))
+    };
+    texts(report)
+        .filter(|(_, text)| !text.is_empty())
+        .filter_map(|(what, text)| Some(Told { what, text, source: source(text)? as u32 }))
+        .collect()
+}
+
+/// `Err`: what is lost of the report of a session that was `whole`, now that all fails from request `place` on. `held`:
+/// the keys that were there already when all failed from an earlier request on. `false`: there was nothing to compare.
+fn lost<'a>(
+    play: &Play,
+    whole: &'a Value,
+    told: &[Told<'_>],
+    held: &mut Vec<&'a String>,
+    place: u32,
+) -> Result<bool, String> {
+    let Some(report) = play.report() else {
+        return Err(format!("it ended without a report: {:?}", play.end));
+    };
+    let before: Vec<&Told<'_>> = told.iter().filter(|told| told.source < place).collect();
+    if let Some(Told { what, text, .. }) = before.iter().find(|told| !texts(report).any(|t| t == (told.what, told.text))) {
+        return Err(format!("{what} {text:?} was known before request {place} failed, and is lost"));
+    }
+    if let Some(key) = held.iter().find(|key| report.get(key.as_str()).is_none()) {
+        return Err(format!("`{key}` was known with fewer answers, and is lost where request {place} fails"));
+    }
+    let looked_at = !before.is_empty() || !held.is_empty();
+    let keys = whole.as_object().into_iter().flatten();
+    let equal = keys.filter(|(key, value)| report.get(key.as_str()) == Some(value)).map(|(key, _)| key);
+    held.extend(equal.filter(|key| !held.contains(key)).collect::<Vec<_>>());
+    Ok(looked_at)
 }

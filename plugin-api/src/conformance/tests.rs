@@ -14,7 +14,7 @@ use crate::{
     effect::Request,
     event::{Depth, Outcome, SessionKind, Start},
     export,
-    report::{Engine, Inference, InferenceResult, Model, Phase, RepairReport, RepairResult},
+    report::{Engine, Inference, InferenceResult, Model, Phase, RepairReport, RepairResult, Symptom},
     table::{AIM_ABI, AIM_OK, AimPlugin, AimSink},
 };
 
@@ -232,6 +232,24 @@ plugin!(Forgets, |io, start| {
     }
     Ok(())
 });
+plugin!(ForgetsPhase, |io, start| {
+    look(io, start).await?;
+    io.report.phase = Some(Phase::Ready);
+    let second = io.request(Request::get("/version", 1000)).await?;
+    if second.outcome == Outcome::Ok && io.request(Request::get("/version", 1000)).await?.outcome != Outcome::Ok {
+        io.report.phase = None;
+    }
+    Ok(())
+});
+plugin!(ForgetsSymptom, |io, start| {
+    look(io, start).await?;
+    let text = io.report.version.take().unwrap_or_default();
+    io.report.symptoms.push(Symptom { id: "load_failed".into(), text, model: None, engine: None });
+    if io.request(Request::get("/version", 1000)).await?.outcome != Outcome::Ok {
+        io.report.symptoms.clear();
+    }
+    Ok(())
+});
 plugin!(StrictAboutHosts, |io, start| {
     if start.effects.len() > 4 {
         return Err(Stop::GiveUp("a host of tomorrow".into()));
@@ -271,10 +289,57 @@ fn each_mistake_fails_the_rule_of_its_name() {
     breaks::<Counts>("same_events_same_effects");
     breaks::<Counts>("sessions_do_not_meet");
     breaks::<Forgets>("reports_what_it_has");
+    breaks::<ForgetsPhase>("reports_what_it_has");
+    breaks::<ForgetsSymptom>("reports_what_it_has");
     breaks::<StrictAboutHosts>("newer_hosts_are_served");
     breaks::<AlwaysDone>("done_only_after_success");
     breaks::<AlwaysDone>("unknown_repair_is_unsupported");
     breaks::<NoResult>("repairs_have_a_result");
+}
+
+/// A session of one request loses nothing by a later one: this says nothing about the rule.
+#[test]
+fn what_was_not_compared_is_not_passed() {
+    let rule = Kit::rules().find(|rule| rule.name == "reports_what_it_has").unwrap();
+    let of = |table| Kit::new(table).test(rule);
+    assert!(matches!(of(table::<TakesAnyPage>()), Verdict::DoesNotApply(_)), "{:?}", of(table::<TakesAnyPage>()));
+    assert!(matches!(of(table::<Small>()), Verdict::Passed(_)), "{:?}", of(table::<Small>()));
+}
+
+const FLAVOURED: &str = r#"{"contract":"1.0","abi":1,"id":"small","version":"1.0.0","label":"Small",
+    "identify":[{"is":"certain","variant":"sour","all":[{"get":"/version","has":["/sour"]}]},
+        {"is":"likely","variant":"sour","all":[{"get":"/version","has":["/version"]}]},
+        {"is":"possible","variant":"sweet","all":[{"get":"/version","has":["/version"]}]}],
+    "probes":{"liveness":{"routes":["GET /version"],"deadline_ms":5000}},
+    "repairs":{"unload":{"title":"Unload","routes":["POST /unload"],"deadline_ms":1000,
+        "args":{"type":"object","required":["model"],"properties":{"model":{"type":"string"}}}}}}"#;
+
+plugin!(
+    BadWhenSweet,
+    FLAVOURED,
+    |io, start| {
+        if start.variant.as_deref() == Some("sweet") {
+            io.request(Request::get("/secret", 1000)).await?;
+        }
+        look(io, start).await
+    },
+    |io, start| unload(io, start).await
+);
+plugin!(BadRepairWhenSour, FLAVOURED, |io, start| look(io, start).await, |io, start| {
+    match start.variant.as_deref() {
+        Some("sour") => Ok(()),
+        _ => unload(io, start).await,
+    }
+});
+
+#[test]
+fn each_flavour_of_a_manifest_is_played() {
+    breaks::<BadWhenSweet>("routes_are_granted");
+    breaks::<BadRepairWhenSour>("repairs_have_a_result");
+    let manifest: Manifest = serde_json::from_str(FLAVOURED).unwrap();
+    let bases = base::all(&Kit::new(table::<BadWhenSweet>()), &manifest);
+    let played: Vec<_> = bases.iter().map(|base| base.start.variant.as_deref()).collect();
+    assert_eq!(played, [None, Some("sour"), Some("sweet"), None, Some("sour"), Some("sweet")]);
 }
 
 macro_rules! manifests {
