@@ -5,7 +5,7 @@ use ai_monitor_plugin_api::{
     event::{Depth, Outcome, Response},
     report::{Counter, Engine, Model},
 };
-use plugin_parts::MODELS_MAX;
+use plugin_parts::models::whole;
 use serde_json::Value;
 
 use crate::{
@@ -46,9 +46,7 @@ pub async fn ask_readiness(io: &mut Io, readiness: &Readiness, of: Depth) -> Res
     io.report.version = version.map(crate::expect::shown);
     if let Some(places) = &readiness.models {
         match models(&json, places) {
-            Ok(models) if models.len() <= MODELS_MAX => io.report.models = Some(models),
-            // A part of the list would read as the whole.
-            Ok(_) => {}
+            Ok(models) => io.report.models = whole(models),
             Err(why) => io.judge(&answer, Outcome::Malformed, why),
         }
     }

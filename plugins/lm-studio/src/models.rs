@@ -1,13 +1,13 @@
 //! The models of the report.
 
 use ai_monitor_plugin_api::report::{Model, ModelState};
-use plugin_parts::MODELS_MAX;
+use plugin_parts::models::whole;
 
 use crate::list::Entry;
 
 /// All models with their states; `None` where there are more than a report holds.
 pub fn reported(entries: &[Entry]) -> Option<Vec<Model>> {
-    (entries.len() <= MODELS_MAX).then(|| entries.iter().map(model).collect())
+    whole(entries.iter().map(model).collect())
 }
 
 fn model(entry: &Entry) -> Model {

@@ -9,8 +9,8 @@ use ai_monitor_plugin_api::{
     report::{Model, ModelState},
 };
 use plugin_parts::{
-    MODELS_MAX,
     answer::{self, Told},
+    models::whole,
 };
 
 use crate::{
@@ -64,7 +64,7 @@ pub fn merged(listed: Option<Vec<Listed>>, loaded: Option<&[Loaded]>) -> Option<
         .map(|listed| model(&listed.id, listed.capabilities.as_deref(), in_memory(&listed.id), loaded.is_some()))
         .collect();
     models.extend(unlisted);
-    (models.len() <= MODELS_MAX).then_some(models)
+    whole(models)
 }
 
 fn model(id: &str, capabilities: Option<&[String]>, loaded: Option<&Loaded>, known: bool) -> Model {

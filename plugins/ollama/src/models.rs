@@ -7,8 +7,8 @@ use ai_monitor_plugin_api::{
     report::{Model, ModelState},
 };
 use plugin_parts::{
-    MODELS_MAX,
     answer::{self, Told},
+    models::whole,
 };
 
 use crate::{
@@ -48,7 +48,7 @@ pub fn merged(tags: Option<Vec<Tag>>, loaded: Option<&[Loaded]>, now: &str) -> O
     let undisked: Vec<Model> = undisked.map(|model| in_memory(base(&model.name), model, now)).collect();
     let mut models: Vec<Model> = tags.iter().map(|tag| on_disk(tag, loaded, now)).collect();
     models.extend(undisked);
-    (models.len() <= MODELS_MAX).then_some(models)
+    whole(models)
 }
 
 fn on_disk(tag: &Tag, loaded: Option<&[Loaded]>, now: &str) -> Model {

@@ -9,8 +9,8 @@ use ai_monitor_plugin_api::{
     report::{Model, ModelState},
 };
 use plugin_parts::{
-    MODELS_MAX,
     answer::{self, Told},
+    models::whole,
 };
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -71,8 +71,7 @@ pub fn state_by_user(start: &Start) -> Option<ModelState> {
 }
 
 pub fn reported(list: &List, common: Option<ModelState>) -> Option<Vec<Model>> {
-    (list.models().len() <= MODELS_MAX)
-        .then(|| list.models().iter().map(|listed| model(listed, list.capabilities(&listed.id), common)).collect())
+    whole(list.models().iter().map(|listed| model(listed, list.capabilities(&listed.id), common)).collect())
 }
 
 fn model(listed: &Listed, capabilities: Option<&[String]>, common: Option<ModelState>) -> Model {

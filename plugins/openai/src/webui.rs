@@ -9,7 +9,7 @@ use ai_monitor_plugin_api::{
     event::{Depth, Outcome, Process, Start},
     report::{Model, ModelState, Phase},
 };
-use plugin_parts::{MODELS_MAX, answer, process};
+use plugin_parts::{answer, models::whole, process};
 use serde_json::Value;
 
 use crate::{
@@ -37,7 +37,7 @@ pub async fn info(io: &mut Io, timeout_ms: u64) -> Result<WebuiInfo, Stop> {
 pub async fn readiness(io: &mut Io, info: &WebuiInfo) -> Result<(), Stop> {
     let answer = io.request(Request::get(LIST, CHEAP_MS).max_bytes(LIST_BYTES)).await?;
     let loaded = info.loaded();
-    let mut names = match answer::json::<WebuiList>(io, &answer) {
+    let mut names: Vec<String> = match answer::json::<WebuiList>(io, &answer) {
         Some(list) => list.model_names.into_iter().filter(|name| !name.is_empty() && name != "None").collect(),
         None => Vec::new(),
     };
@@ -45,15 +45,15 @@ pub async fn readiness(io: &mut Io, info: &WebuiInfo) -> Result<(), Stop> {
         names.push(loaded.to_owned());
     }
     let known = answer.outcome == Outcome::Ok || loaded.is_some();
-    io.report.models = (known && names.len() <= MODELS_MAX).then(|| {
-        let model = |name: String| {
-            let is_loaded = loaded == Some(name.as_str());
-            let state = Some(if is_loaded { ModelState::Loaded } else { ModelState::Unloaded });
-            let loader = info.loader.clone().filter(|_| is_loaded).map(|loader| ("loader".to_owned(), loader));
-            Model { id: name, state, info: loader.into_iter().collect(), ..Model::default() }
-        };
-        names.into_iter().map(model).collect()
-    });
+    let model = |name: String| {
+        let is_loaded = loaded == Some(name.as_str());
+        let state = Some(if is_loaded { ModelState::Loaded } else { ModelState::Unloaded });
+        let loader = info.loader.clone().filter(|_| is_loaded).map(|loader| ("loader".to_owned(), loader));
+        Model { id: name, state, info: loader.into_iter().collect(), ..Model::default() }
+    };
+    if known {
+        io.report.models = whole(names.into_iter().map(model).collect());
+    }
     Ok(())
 }
 
