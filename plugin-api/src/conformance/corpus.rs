@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::{
     Kit, Verdict,
     base::{self, Base},
-    play::{Play, Scene, play},
+    play::{Play, STEP_MAX, Scene, play},
     world::{HEAVY, TWISTS, Twist, When, World},
 };
 use crate::{event::Outcome, recording::Recording, table::AimPlugin};
@@ -90,8 +90,16 @@ pub(super) fn each(
     ControlFlow::Continue(())
 }
 
-/// Plays one session.
+/// Plays one session. What was slow is played again: a machine that was busy is no plugin's fault.
 pub(super) fn one(table: &'static AimPlugin, base: &Base, twist: Twist, when: When) -> Play {
-    let mut world = World::new(base, twist, when);
-    play(table, &base.start, &base.name, &mut world, &mut |text| text)
+    const TRIES: usize = 3;
+    let once = || play(table, &base.start, &base.name, &mut World::new(base, twist, when), &mut |text| text);
+    let mut played = once();
+    for _ in 1..TRIES {
+        if played.slowest() <= STEP_MAX {
+            break;
+        }
+        played = once();
+    }
+    played
 }

@@ -3,9 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Kit, Rule, Test, Verdict,
-    base,
-    corpus,
+    Kit, Rule, Test, Verdict, base, corpus,
     manifest::Route,
     play::{Play, Scene},
     world::{Body, Twist, When},
@@ -322,7 +320,9 @@ fn lost<'a>(
         return Err(format!("it ended without a report: {:?}", play.end));
     };
     let before: Vec<&Told<'_>> = told.iter().filter(|told| told.source < place).collect();
-    if let Some(Told { what, text, .. }) = before.iter().find(|told| !texts(report).any(|t| t == (told.what, told.text))) {
+    if let Some(Told { what, text, .. }) =
+        before.iter().find(|told| !texts(report).any(|t| t == (told.what, told.text)))
+    {
         return Err(format!("{what} {text:?} was known before request {place} failed, and is lost"));
     }
     if let Some(key) = held.iter().find(|key| report.get(key.as_str()).is_none()) {

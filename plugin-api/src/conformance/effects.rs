@@ -6,7 +6,7 @@ use super::{
     Rule, Test,
     drive::EFFECT_MAX,
     manifest::{Route, unknown_keys},
-    play::{End, Scene},
+    play::{End, STEP_MAX, Scene},
 };
 use crate::{
     effect::Effect,
@@ -128,7 +128,7 @@ fn nothing_panics(scene: &Scene<'_>) -> Result<bool, String> {
 }
 
 fn steps_are_quick(scene: &Scene<'_>) -> Result<bool, String> {
-    match scene.play.steps.iter().find(|step| step.took.as_millis() > 1000) {
+    match scene.play.steps.iter().find(|step| step.took > STEP_MAX) {
         Some(step) => Err(format!("it took {} ms for `{}`", step.took.as_millis(), step.event.name())),
         None => Ok(true),
     }

@@ -20,6 +20,8 @@ use crate::{
 const REQUESTS_STOP: u32 = 66;
 const WAITS_STOP: u32 = 258;
 const STEPS_STOP: usize = 25_000;
+/// The longest that a step may take.
+pub(super) const STEP_MAX: Duration = Duration::from_secs(1);
 
 /// A session that was played.
 pub(super) struct Play {
@@ -75,6 +77,10 @@ impl Play {
     /// Whether an answer with a status of 2xx came.
     pub(super) fn something_answered(&self) -> bool {
         self.requests().any(|(_, answer)| answer.is_some_and(|a| a.status.is_some_and(|s| (200..300).contains(&s))))
+    }
+
+    pub(super) fn slowest(&self) -> Duration {
+        self.steps.iter().map(|step| step.took).max().unwrap_or_default()
     }
 
     pub(super) fn is_probe(&self) -> bool {

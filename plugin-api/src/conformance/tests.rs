@@ -191,6 +191,10 @@ plugin!(ShortWait, |io, start| {
     io.wait(9, None).await?;
     look(io, start).await
 });
+plugin!(Sleeps, |io, start| {
+    std::thread::sleep(std::time::Duration::from_millis(1001));
+    look(io, start).await
+});
 plugin!(NoTime, |io, _start| io.request(Request::get("/version", 0)).await.map(drop));
 plugin!(SetsHost, |io, _start| {
     let mut request = Request::get("/version", 1000);
@@ -276,6 +280,7 @@ fn each_mistake_fails_the_rule_of_its_name() {
     breaks::<TakesAnyPage>("liveness_route_goes_in_front");
     breaks::<Works>("probes_ask_for_no_work");
     breaks::<ShortWait>("waits_are_10_ms_or_longer");
+    breaks::<Sleeps>("steps_only_compute");
     breaks::<NoTime>("requests_have_a_timeout");
     breaks::<SetsHost>("headers_are_the_plugins_own");
     breaks::<ElsewhereTo>("addresses_are_given");

@@ -330,15 +330,13 @@ fn with_body(mut answer: Answer, twist: Body) -> Answer {
                 *text = "ä".repeat(300);
             }
         }),
-        Body::LongLists => changed(|value| {
-            if let Value::Array(list) = value
-                && let Some(first) = list.first().cloned()
-            {
-                // One more than the contract takes, within what a host reads of a body.
-                let fit = 400_000 / first.to_string().len().max(1);
-                *list = vec![first; fit.min(2001)];
+        Body::LongLists => match serde_json::from_str::<Value>(&body) {
+            Ok(mut value) => {
+                lengthen(&mut value, &mut LONG_BODY.saturating_sub(body.len()));
+                value.to_string()
             }
-        }),
+            Err(_) => body.clone(),
+        },
         Body::NotUtf8 => {
             answer.response.utf8 = Some(false);
             format!("\u{fffd}{body}\u{fffd}")
@@ -421,6 +419,26 @@ fn everywhere(value: &mut Value, change: fn(&mut Value)) {
     change(value);
 }
 
+/// What all lists of a body may grow by, in bytes: a host reads no more of an answer than 4 MiB.
+const LONG_BODY: usize = 3 * 1024 * 1024;
+
+/// Lists of one entry more than the contract takes, as far as `room` goes; the outer ones first.
+fn lengthen(value: &mut Value, room: &mut usize) {
+    match value {
+        Value::Array(list) => {
+            if let Some(first) = list.first().cloned() {
+                let size = first.to_string().len() + 1;
+                let fit = (400_000 / size).min(*room / size).clamp(1, 2001);
+                *room = room.saturating_sub(fit * size);
+                *list = vec![first; fit];
+            }
+            list.iter_mut().take(1).for_each(|value| lengthen(value, room));
+        }
+        Value::Object(object) => object.values_mut().for_each(|value| lengthen(value, room)),
+        _ => {}
+    }
+}
+
 fn other_type(value: &mut Value) {
     *value = match value {
         Value::Null => Value::Bool(true),
@@ -477,4 +495,22 @@ fn words(name: &str) -> String {
         words.extend(letter.to_lowercase());
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_pass_the_contracts_limits_within_what_a_host_reads() {
+        let long = |body: Value| {
+            let answer = with_body(Answer::status(200, body.to_string()), Body::LongLists);
+            answer.response.body.unwrap_or_default()
+        };
+        let one: Value = serde_json::from_str(&long(json!([{"id": 1, "inner": [{"id": 2}]}]))).unwrap();
+        let length = |value: &Value| value.as_array().map_or(0, Vec::len);
+        assert_eq!((length(&one), length(&one[0]["inner"])), (2001, 2001));
+        let many: Value = (0..100).map(|n| json!({"name": "x".repeat(200), "list": [n, [n, [n]]]})).collect();
+        assert!(long(json!({"a": many, "b": many, "c": many})).len() < 4 * 1024 * 1024);
+    }
 }
