@@ -77,6 +77,11 @@ impl Refusal {
         }
     }
 
+    /// Nothing is wrong with the file: a person said, or is to say, whether it is used.
+    pub(super) fn awaits_a_person(&self) -> bool {
+        matches!(self, Refusal::Disabled { .. } | Refusal::Consent { .. } | Refusal::Quarantined { .. })
+    }
+
     /// What to do about it.
     pub fn remedy(&self) -> String {
         match self {

@@ -11,12 +11,9 @@ use super::{Catalogue, DropIn, InUse, Stage};
 use crate::plugin::{Plugin, Refusal};
 
 impl Catalogue {
-    /// Another library that has this id and is loaded, or about to be.
+    /// Another library that keeps this id from `library`, until it is gone.
     pub(in crate::plugin) fn holder(&self, id: &str, library: &Path) -> Option<PathBuf> {
-        let state = self.state();
-        let drop_in = state.drop_ins.get(id).filter(|d| d.library != library && d.library.exists())?;
-        let holds = drop_in.in_use.is_some() || !matches!(drop_in.stage, Stage::Refused(_));
-        holds.then(|| drop_in.library.clone())
+        self.state().holder(id, library)
     }
 
     /// The library is about to be loaded.
@@ -72,16 +69,19 @@ impl Catalogue {
         }
     }
 
-    /// The library is not used, for this reason. What was in use before stays in use, unless it may not.
+    /// The library is not used, for this reason. What was in use before stays in use, unless it may not. A library
+    /// whose id another one holds touches nothing of that one, whatever else is wrong with it.
     pub(in crate::plugin) fn refuse(&self, library: &Path, manifest: Option<Arc<Manifest>>, refusal: Refusal) {
+        let holder = manifest.as_ref().and_then(|m| Some((m.id.clone(), self.holder(&m.id, library)?)));
+        let refusal = holder.map_or(refusal, |(id, other)| Refusal::Duplicate { id, other });
         tracing::warn!("{}: {refusal}. What to do: {}", library.display(), refusal.remedy());
-        self.edit(|state| {
+        let look_again = self.edit(|state| {
             let id = match &manifest {
                 Some(manifest) => Some(manifest.id.clone()),
                 None => state.drop_ins.iter().find(|(_, d)| d.library == library).map(|(id, _)| id.clone()),
             };
             state.files.insert(library.to_owned(), refusal.clone());
-            let Some(id) = id.filter(|_| !matches!(refusal, Refusal::Duplicate { .. })) else { return };
+            let Some(id) = id.filter(|_| !matches!(refusal, Refusal::Duplicate { .. })) else { return false };
             let stage = Stage::Refused(refusal.clone());
             match (state.drop_ins.get_mut(&id), manifest) {
                 (Some(drop_in), manifest) => {
@@ -101,7 +101,11 @@ impl Catalogue {
                 (None, None) => {}
             }
             state.look_at_duplicates_again();
+            !state.again.is_empty()
         });
+        if look_again {
+            self.wake.notify_one();
+        }
     }
 
     /// The library is gone, or has another id now (`but`). Its targets have no plugin, or the bundled one of its id.
@@ -134,15 +138,15 @@ impl Catalogue {
 }
 
 impl super::State {
+    fn holder(&self, id: &str, library: &Path) -> Option<PathBuf> {
+        let other = self.drop_ins.get(id).filter(|d| d.library != library && d.holds())?;
+        Some(other.library.clone())
+    }
+
     /// Whose id was taken may have it now.
     fn look_at_duplicates_again(&mut self) {
         let waits = |(path, refusal): (&PathBuf, &Refusal)| match refusal {
-            Refusal::Duplicate { id, other } => {
-                let held = self.drop_ins.get(id).is_some_and(|d| {
-                    d.library == *other && (d.in_use.is_some() || !matches!(d.stage, Stage::Refused(_)))
-                });
-                (!held).then(|| path.clone())
-            }
+            Refusal::Duplicate { id, .. } => self.holder(id, path).is_none().then(|| path.clone()),
             _ => None,
         };
         let again: Vec<PathBuf> = self.files.iter().filter_map(waits).collect();

@@ -63,6 +63,18 @@ struct InUse {
     generation: u64,
 }
 
+impl DropIn {
+    /// Does its file keep the id from every other file? It is in use, or on the way to it, or a person's word holds it
+    /// back. One that cannot be used keeps nothing.
+    fn holds(&self) -> bool {
+        self.in_use.is_some()
+            || match &self.stage {
+                Stage::AtStart | Stage::Loading | Stage::InUse => true,
+                Stage::Refused(refusal) => refusal.awaits_a_person(),
+            }
+    }
+}
+
 /// How far the file that is there now has come.
 enum Stage {
     /// Seen when the monitor began: nothing stands in for it until it is loaded or refused.

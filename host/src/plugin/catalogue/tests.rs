@@ -137,6 +137,50 @@ fn a_file_that_cannot_be_used_leaves_the_old_one_in_use_and_says_so() {
 }
 
 #[test]
+fn another_file_of_the_same_id_touches_nothing_of_the_one_in_use() {
+    let stage = Stage::new();
+    let (used, other) = (stage.library("mine.so"), stage.library("mine.dll"));
+    stage.use_it(&used, manifest("mine", "1"));
+    let refusals = [
+        Refusal::OtherPlatform { found: "a library for Windows on x86-64".into(), needed: "Linux".into() },
+        Refusal::Permissions { path: other.clone(), why: "others can write it".into(), remedy: "chmod".into() },
+        Refusal::Crashed { how: "SIGSEGV".into() },
+        Refusal::Consent { id: "mine".into(), more: Grants::default() },
+    ];
+    for refusal in refusals {
+        stage.catalogue.refuse(&other, Some(manifest("mine", "2").into()), refusal);
+        assert_eq!(stage.version("mine"), Ok("1".into()));
+        let view = &stage.view("mine")[0];
+        assert_eq!(view.library.as_deref(), used.to_str(), "the file in use is still told as its own");
+        assert_eq!((view.problem.as_ref(), view.asks_for.as_ref()), (None, None));
+        let files = stage.catalogue.view(std::iter::empty()).files;
+        assert_eq!(files.iter().map(|f| f.problem.code.as_str()).collect::<Vec<_>>(), ["duplicate_id"]);
+    }
+    stage.catalogue.gone(&other, None);
+    assert_eq!(stage.version("mine"), Ok("1".into()), "it goes, and takes nothing with it");
+}
+
+#[test]
+fn what_a_person_holds_back_keeps_its_id_and_what_cannot_be_used_does_not() {
+    let stage = Stage::new();
+    let (first, second) = (stage.library("a.so"), stage.library("b.so"));
+    let refuse = |refusal| stage.catalogue.refuse(&first, Some(manifest("mine", "1").into()), refusal);
+    for refusal in [
+        Refusal::Consent { id: "mine".into(), more: Grants::default() },
+        Refusal::Quarantined { id: "mine".into(), reason: "it crashed".into() },
+        Refusal::Disabled { id: "mine".into() },
+    ] {
+        refuse(refusal);
+        assert_eq!(stage.catalogue.holder("mine", &second), Some(first.clone()), "no other file slips past it");
+    }
+    stage.catalogue.refuse(&second, Some(manifest("mine", "2").into()), Refusal::NoEntry);
+    assert_eq!(stage.catalogue.to_look_at_again(), [PathBuf::new(); 0]);
+    refuse(Refusal::NoEntry);
+    assert_eq!(stage.catalogue.holder("mine", &second), None);
+    assert_eq!(stage.catalogue.to_look_at_again(), [second], "it has its turn");
+}
+
+#[test]
 fn three_failures_quarantine_over_the_monitors_end_until_a_person_releases_it() {
     let stage = Stage::new();
     let library = stage.library("mine.so");

@@ -204,6 +204,37 @@ async fn of_two_with_one_id_the_one_that_is_used_stays_and_the_other_gets_its_tu
 }
 
 #[tokio::test]
+async fn a_second_file_of_the_id_that_cannot_even_be_used_displaces_nothing() {
+    let stage = Stage::new().start();
+    stage.good("mine.so", &manifest("mine", "1", &["GET /"]));
+    stage.version("mine", "1").await;
+    // As one who ships for several systems does: they share the manifest.
+    put(&stage.path("mine.dll"), &windows_library());
+    stage.problem("mine.dll", "duplicate_id").await;
+    stage.good("copy.so", &manifest("mine", "2", &["GET /", "POST /x"]));
+    stage.problem("copy.so", "duplicate_id").await;
+    for name in ["mine.dll", "copy.so"] {
+        std::fs::remove_file(stage.path(name)).unwrap();
+        stage
+            .until(&format!("{name} is gone"), |c| {
+                !c.view(std::iter::empty()).files.iter().any(|f| f.file.ends_with(name))
+            })
+            .await;
+        stage.version("mine", "1").await;
+    }
+    assert_eq!(stage.loader.loads.load(Ordering::Relaxed), 1, "no other one was opened");
+}
+
+/// The first bytes of a library for Windows on x86-64.
+fn windows_library() -> Vec<u8> {
+    let mut head = vec![0; 256];
+    head[..2].copy_from_slice(b"MZ");
+    head[0x3c] = 0x80;
+    head[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+    head
+}
+
+#[tokio::test]
 async fn a_quarantine_outlives_the_monitor_and_ends_with_another_file() {
     let stage = Stage::new().start();
     stage.good("mine.so", &manifest("mine", "1", &["GET /"]));
