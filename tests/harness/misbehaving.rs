@@ -46,6 +46,8 @@ pub const WAYS: &[Way] = &[
     way("exits", Crashed("exit code 3")),
     way("says_why_and_exits", Crashed("exit code 4: the table of moons is empty")),
     way("leaks", Crashed("over its 64 MiB of memory")),
+    way("takes_shared_memory", Crashed("called mmap")),
+    way("takes_stacks", Crashed("called mmap")),
     way("opens_a_file", Crashed("called openat")),
     way("opens_a_socket", Crashed("called socket")),
     way("forks", Crashed("called clone")),
@@ -73,6 +75,7 @@ pub const WAYS: &[Way] = &[
     way("hangs_in_initialiser", NotLoaded("while it was opened")),
     way("writes_in_initialiser", NotLoaded("called open")),
     way("forks_in_initialiser", NotLoaded("called clone")),
+    way("takes_shared_memory_in_initialiser", NotLoaded("called mmap")),
     way("crashes_in_manifest", NotLoaded("SIGSEGV")),
     way("hangs_in_manifest", NotLoaded("while its manifest was read")),
 ];

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -50,7 +51,23 @@ static void wait_for_nobody(void) {
 }
 #endif
 
-#if defined(WAY_crashes_in_initialiser)
+#if defined(WAY_takes_shared_memory) || defined(WAY_takes_shared_memory_in_initialiser) || defined(WAY_takes_stacks)
+/* Twice what a plugin may have, of a kind that the limit of data does not count. */
+static void take(int kind) {
+  for (int i = 0; i < 32; i++) {
+    void *block = mmap(NULL, 4 << 20, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | kind, -1, 0);
+    if (block == MAP_FAILED)
+      abort();
+    memset(block, 1, 4 << 20);
+  }
+}
+#endif
+
+#if defined(WAY_takes_shared_memory_in_initialiser)
+__attribute__((constructor)) static void initialise(void) {
+  take(MAP_SHARED);
+}
+#elif defined(WAY_crashes_in_initialiser)
 __attribute__((constructor)) static void initialise(void) {
   segfault();
 }
@@ -125,6 +142,10 @@ static int32_t answered(const aim_sink *out) {
       abort();
     memset(block, 1, 1 << 20);
   }
+#elif defined(WAY_takes_shared_memory)
+  take(MAP_SHARED);
+#elif defined(WAY_takes_stacks)
+  take(MAP_PRIVATE | MAP_GROWSDOWN);
 #elif defined(WAY_floods_the_sink)
   static char page[65536];
   memset(page, 'x', sizeof page);

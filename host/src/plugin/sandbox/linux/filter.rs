@@ -50,7 +50,7 @@ pub(super) fn opening(pipes: Pipes) -> io::Result<BpfProgram> {
         }
     }
     // Code is mapped, and made read-only once it is bound.
-    rules.insert(libc::SYS_mmap, vec![]);
+    rules.insert(libc::SYS_mmap, vec![all(vec![counted()?])?]);
     rules.insert(libc::SYS_mprotect, vec![]);
     // The second filter is still to come. No flags: one of them hands refused calls to whoever listens.
     let plain = vec![arg(0, Is::Eq, u64::from(libc::SECCOMP_SET_MODE_FILTER))?, arg(1, Is::Eq, 0)?];
@@ -69,7 +69,7 @@ pub(super) fn running(pipes: Pipes) -> io::Result<BpfProgram> {
     // Memory of no file, and no new code.
     let no_code = |argument| arg(argument, Is::MaskedEq(libc::PROT_EXEC as u64), 0);
     let of_no_file = arg(3, Is::MaskedEq(libc::MAP_ANONYMOUS as u64), libc::MAP_ANONYMOUS as u64)?;
-    rules.insert(libc::SYS_mmap, vec![all(vec![no_code(2)?, of_no_file])?]);
+    rules.insert(libc::SYS_mmap, vec![all(vec![no_code(2)?, of_no_file, counted()?])?]);
     rules.insert(libc::SYS_mprotect, vec![all(vec![no_code(2)?])?]);
     compiled(rules)
 }
@@ -110,6 +110,21 @@ fn computing(pipes: Pipes) -> io::Result<Rules> {
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![all(vec![arg(0, Is::Eq, own)?])?]);
     Ok(rules)
+}
+
+/// What the limit of memory counts: private mappings, with flags that change nothing of that. Shared memory and stacks
+/// that grow (`MAP_GROWSDOWN`) are not counted, and huge pages are taken from what the whole machine shares.
+fn counted() -> io::Result<SeccompCondition> {
+    const HARMLESS: libc::c_int = libc::MAP_ANONYMOUS
+        | libc::MAP_FIXED
+        | libc::MAP_FIXED_NOREPLACE
+        | libc::MAP_NORESERVE
+        | libc::MAP_POPULATE
+        | libc::MAP_NONBLOCK
+        | libc::MAP_STACK
+        | libc::MAP_DENYWRITE
+        | libc::MAP_EXECUTABLE;
+    arg(3, Is::MaskedEq(u64::from(!HARMLESS.cast_unsigned())), libc::MAP_PRIVATE as u64)
 }
 
 /// All arguments that the kernel takes as 32 bits are compared as such: it ignores the others.
