@@ -32,6 +32,28 @@ pub struct Stamp {
     modified: Option<SystemTime>,
     /// A file renamed over another may have its size and time.
     number: u64,
+    rights: Rights,
+}
+
+/// Whose a file or folder is and who may write it: what was refused for that is looked at again once it is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    owner: u32,
+    mode: u32,
+}
+
+impl Rights {
+    #[cfg(unix)]
+    fn of(meta: &std::fs::Metadata) -> Rights {
+        use std::os::unix::fs::MetadataExt;
+        Rights { owner: meta.uid(), mode: meta.mode() }
+    }
+
+    /// Not read here.
+    #[cfg(not(unix))]
+    fn of(_: &std::fs::Metadata) -> Rights {
+        Rights { owner: 0, mode: 0 }
+    }
 }
 
 impl Stamp {
@@ -41,7 +63,7 @@ impl Stamp {
         let number = std::os::unix::fs::MetadataExt::ino(&meta);
         #[cfg(not(unix))]
         let number = 0;
-        Some(Stamp { len: meta.len(), modified: meta.modified().ok(), number })
+        Some(Stamp { len: meta.len(), modified: meta.modified().ok(), number, rights: Rights::of(&meta) })
     }
 
     fn is_older_than(&self, age: std::time::Duration) -> bool {
@@ -55,6 +77,8 @@ impl Stamp {
 pub struct Pair {
     pub library: Option<Stamp>,
     pub manifest: Option<Stamp>,
+    /// Of the folder, for who may write there may replace both.
+    pub folder: Option<Rights>,
 }
 
 impl Pair {
@@ -74,13 +98,15 @@ pub fn scan(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, Pair>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error),
     };
+    let rights = std::fs::metadata(folder).ok().map(|meta| Rights::of(&meta));
     let mut found = BTreeMap::new();
     for entry in entries {
         let path = entry?.path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let is_library = path.extension().is_some_and(|e| ENDINGS.iter().any(|ending| e.eq_ignore_ascii_case(ending)));
         if is_library && !hidden && !path.is_dir() {
-            let pair = Pair { library: Stamp::of(&path), manifest: Stamp::of(&manifest_of(&path)) };
+            let manifest = Stamp::of(&manifest_of(&path));
+            let pair = Pair { library: Stamp::of(&path), manifest, folder: rights };
             found.insert(path, pair);
         }
     }

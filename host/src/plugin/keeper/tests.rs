@@ -203,6 +203,30 @@ async fn of_two_with_one_id_the_one_that_is_used_stays_and_the_other_gets_its_tu
     stage.version("mine", "0").await;
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn what_was_refused_for_its_rights_is_taken_up_once_they_are_mended() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::new();
+    let set_mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    stage.good("mine.so", &manifest("mine", "1", &["GET /"]));
+    stage.good("other.so", &manifest("other", "1", &["GET /"]));
+    set_mode(&stage.path("mine.so"), 0o666);
+    let stage = stage.start();
+    stage.version("other", "1").await;
+    stage.problem("mine", "permissions").await;
+    set_mode(&stage.path("mine.so"), 0o644);
+    stage.version("mine", "1").await;
+    // The folder, too: everything in it rests on its rights.
+    set_mode(stage.folder.path(), 0o777);
+    stage.problem("other", "permissions").await;
+    set_mode(stage.folder.path(), 0o700);
+    let well = |c: &Catalogue| c.view(std::iter::empty()).plugins.iter().all(|p| p.problem.is_none());
+    stage.until("nothing is refused any more", well).await;
+}
+
 #[tokio::test]
 async fn a_second_file_of_the_id_that_cannot_even_be_used_displaces_nothing() {
     let stage = Stage::new().start();
