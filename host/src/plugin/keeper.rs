@@ -1,7 +1,7 @@
 //! Keeps the catalogue as the folder is: sees libraries come, change and go, and loads them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
@@ -10,7 +10,10 @@ use std::{
 };
 
 use ai_monitor_plugin_api::manifest::Manifest;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::{self, JoinError, JoinSet},
+    time::Instant,
+};
 
 use super::{
     Catalogue, Grants, LoadError, Plugin, Refusal, admission,
@@ -39,6 +42,8 @@ pub struct Keeper {
     copies: Arc<Copies>,
     seen: BTreeMap<PathBuf, Seen>,
     loads: JoinSet<Loaded>,
+    /// What each of them loads: one that breaks off is told as its library's failure.
+    loading: HashMap<task::Id, (PathBuf, Arc<Manifest>)>,
     first: bool,
     told: Option<String>,
 }
@@ -73,6 +78,7 @@ impl Keeper {
             copies: Arc::new(Copies::in_data(data)?),
             seen: BTreeMap::new(),
             loads: JoinSet::new(),
+            loading: HashMap::new(),
             first: true,
             told: None,
         })
@@ -90,9 +96,22 @@ impl Keeper {
             self.scan().await;
             let pause = if self.is_settled() { folder::RESCAN } else { SETTLE };
             tokio::select! {
-                Some(Ok(loaded)) = self.loads.join_next(), if !self.loads.is_empty() => self.commit(loaded),
+                Some(ended) = self.loads.join_next_with_id(), if !self.loads.is_empty() => self.ended(ended),
                 () = wake.notified() => {}
                 () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(task::Id, Loaded), JoinError>) {
+        match ended {
+            Ok((id, loaded)) => {
+                self.loading.remove(&id);
+                self.commit(loaded);
+            }
+            Err(error) => {
+                let Some((library, manifest)) = self.loading.remove(&error.id()) else { return };
+                self.catalogue.refuse(&library, Some(manifest), broken_off("loading", &error));
             }
         }
     }
@@ -118,7 +137,10 @@ impl Keeper {
             }
         }
         self.note(&found, now);
-        self.first = false;
+        if std::mem::take(&mut self.first) {
+            // What was seen as the catalogue was opened, and went before this first look.
+            self.catalogue.only(&found);
+        }
         let missing = self.seen.iter().filter(|(_, s)| s.missing && now.duration_since(s.since) >= SETTLE);
         let missing: Vec<PathBuf> = missing.map(|(path, _)| path.clone()).collect();
         for library in missing {
@@ -167,19 +189,25 @@ impl Keeper {
         let checked = tokio::task::spawn_blocking(move || folder::check(&path)).await;
         let Some(seen) = self.seen.get_mut(&library) else { return };
         seen.done = true;
-        let checked = match checked {
-            Ok(Ok(checked)) => checked,
-            Ok(Err((refusal, manifest))) => return self.catalogue.refuse(&library, manifest, refusal),
-            Err(_) => return,
+        let (manifest, checked) = match checked {
+            Ok(Ok(checked)) => (Some(checked.manifest.clone()), Ok(checked)),
+            Ok(Err((refusal, manifest))) => (manifest, Err(refusal)),
+            Err(error) => (None, Err(broken_off("checking", &error))),
         };
-        let id = checked.manifest.id.clone();
-        if seen.id.replace(id.clone()).is_some_and(|before| before != id) {
-            self.catalogue.gone(&library, Some(&id));
+        // Whatever is wrong with the file: by its manifest it is another plugin now, and no longer the one it was.
+        if let Some(id) = manifest.as_ref().map(|manifest| &manifest.id)
+            && seen.id.replace(id.clone()).is_some_and(|before| before != *id)
+        {
+            self.catalogue.gone(&library, Some(id));
         }
-        match self.refusal(&library, &checked) {
-            Some(refusal) => self.catalogue.refuse(&library, Some(checked.manifest), refusal),
-            None => self.load(library, checked),
-        }
+        let refusal = match checked {
+            Ok(checked) => match self.refusal(&library, &checked) {
+                Some(refusal) => refusal,
+                None => return self.load(library, checked),
+            },
+            Err(refusal) => refusal,
+        };
+        self.catalogue.refuse(&library, manifest, refusal);
     }
 
     /// What forbids to load it.
@@ -205,7 +233,8 @@ impl Keeper {
         let Checked { manifest, library: mut file, hash } = checked;
         self.catalogue.loading(&library, manifest.clone());
         let (copies, loader) = (self.copies.clone(), self.loader.clone());
-        self.loads.spawn(async move {
+        let of = (library.clone(), manifest.clone());
+        let load = self.loads.spawn(async move {
             let name = library.clone();
             let copied = tokio::task::spawn_blocking(move || copies.make(&mut file, &name)).await;
             let copied = copied.unwrap_or_else(|e| Err(std::io::Error::other(e)));
@@ -215,6 +244,7 @@ impl Keeper {
             };
             Loaded { library, pair, manifest, hash, result }
         });
+        self.loading.insert(load.id(), of);
     }
 
     /// Takes what was loaded into use, unless the file is another by now.
@@ -235,6 +265,11 @@ impl Keeper {
             Err(refusal) => self.catalogue.refuse(&library, Some(manifest), refusal),
         }
     }
+}
+
+/// A bug of ours, said where a user looks for the plugin.
+fn broken_off(what: &str, error: &JoinError) -> Refusal {
+    Refusal::CannotOpen { why: format!("{what} it broke off ({error}); the log says more") }
 }
 
 async fn load_copy(

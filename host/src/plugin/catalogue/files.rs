@@ -1,6 +1,7 @@
 //! What becomes of the folder's files: told by who keeps the folder.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -8,7 +9,7 @@ use std::{
 use ai_monitor_plugin_api::manifest::Manifest;
 
 use super::{Catalogue, DropIn, InUse, Stage};
-use crate::plugin::{Plugin, Refusal};
+use crate::plugin::{Plugin, Refusal, folder::Pair};
 
 impl Catalogue {
     /// Another library that keeps this id from `library`, until it is gone.
@@ -129,6 +130,14 @@ impl Catalogue {
             tracing::warn!("plugin {id} was removed ({}): {then}", library.display());
         }
         self.wake.notify_one();
+    }
+
+    /// What the folder holds, at the first look at it: what is not among it is gone.
+    pub(in crate::plugin) fn only(&self, found: &BTreeMap<PathBuf, Pair>) {
+        let libraries: Vec<PathBuf> = self.state().drop_ins.values().map(|d| d.library.clone()).collect();
+        for library in libraries.iter().filter(|library| !found.contains_key(*library)) {
+            self.gone(library, None);
+        }
     }
 
     /// Libraries that are to be looked at anew though they did not change.

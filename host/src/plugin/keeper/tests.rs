@@ -23,6 +23,7 @@ impl Loader for Pretend {
             match &bytes[platform::HEAD..] {
                 b"no entry" => Err(LoadError::NoPlugin { path, stem: "x".into() }),
                 b"hang" => std::future::pending().await,
+                b"panic" => panic!("as a bug of the loader's does"),
                 manifest => Ok(Plugin::of_test(serde_json::from_slice(manifest).unwrap())),
             }
         })
@@ -284,6 +285,32 @@ async fn a_quarantine_outlives_the_monitor_and_ends_with_another_file() {
     stage.good("mine.so", &manifest("mine", "2", &["GET /"]));
     stage.version("mine", "2").await;
     assert_eq!(Store::open(stage.data.path()).get("mine").quarantine, None);
+}
+
+#[tokio::test]
+async fn no_plugin_is_being_loaded_for_ever() {
+    let stage = Stage::new();
+    // Announced as the monitor began, and gone before it looked.
+    stage.good("early.so", &manifest("early", "1", &["GET /"]));
+    let stage = Stage { catalogue: open(stage.folder.path(), stage.data.path()), ..stage };
+    let loading = |c: &Catalogue, id: &str| matches!(c.take(id, "http://a/"), Err(Absent::Loading { .. }));
+    assert!(loading(&stage.catalogue, "early"));
+    std::fs::remove_file(stage.path("early.so")).unwrap();
+    // Its loading breaks off.
+    stage.drop_in("broken.so", "panic", &manifest("broken", "1", &["GET /"]));
+    // While it is loaded, another plugin takes its file's place, and that one cannot be used.
+    stage.drop_in("changed.so", "hang", &manifest("changed", "1", &["GET /"]));
+    let stage = stage.start();
+    stage.until("it is no longer waited for", |c| !loading(c, "early")).await;
+    stage.problem("broken", "cannot_open").await;
+    stage.until("it hangs", |c| c.view(std::iter::empty()).plugins.iter().any(|p| p.id == "changed")).await;
+    put(&stage.path("changed.so"), b"no library");
+    put(
+        &stage.path("changed.json"),
+        serde_json::to_string(&manifest("successor", "1", &["GET /"])).unwrap().as_bytes(),
+    );
+    stage.problem("successor", "cannot_open").await;
+    stage.until("it is no longer waited for", |c| !loading(c, "changed")).await;
 }
 
 #[tokio::test]
