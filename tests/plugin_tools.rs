@@ -55,6 +55,19 @@ fn new_in_c(folder: &Path, change: impl Fn(String) -> String) -> String {
     text(&library)
 }
 
+#[test]
+fn no_command_touches_a_file_of_grants_that_it_cannot_understand() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (file, broken) = (data.path().join("plugins.json"), "{\"plugins\":{\"mine\":");
+    fs::write(&file, broken).expect("a broken file");
+    for arguments in [&["list"][..], &["consent", "mine", "--yes"], &["disable", "mine"]] {
+        let printed = fails(&[&["plugin"][..], arguments, &["--data-dir", &text(data.path())]].concat());
+        assert!(printed.contains("plugins.json is broken"), "{printed}");
+        assert_eq!(fs::read_to_string(&file).expect("it is there"), broken);
+    }
+    assert_eq!(fs::read_dir(data.path()).expect("the folder").count(), 1);
+}
+
 fn text(path: &Path) -> String {
     path.display().to_string()
 }

@@ -2,8 +2,10 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use jiff::Timestamp;
 
 /// Replaces the file's content: a temporary file in the same folder, to the disk, renamed over it, the folder to the disk.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -25,6 +27,21 @@ pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map_err(|e| e.error)?;
     sync_folder(folder)
+}
+
+/// Moves a file that cannot be understood out of the way, to `NAME.corrupt-TIME` beside it, over no other file; gives
+/// where it is now.
+pub fn keep_aside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let names = (0..1000).map(|n| match n {
+        0 => format!("{name}.corrupt-{time}"),
+        n => format!("{name}.corrupt-{time}-{n}"),
+    });
+    let free = names.map(|name| path.with_file_name(name)).find(|aside| !aside.exists());
+    let aside = free.ok_or(io::ErrorKind::AlreadyExists)?;
+    std::fs::rename(path, &aside)?;
+    Ok(aside)
 }
 
 /// Without it a crash may still forget the new name.

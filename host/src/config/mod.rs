@@ -32,7 +32,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     address::{LISTEN, is_local, same_server},
-    atomic::{write as write_atomically, write_new},
+    atomic::{keep_aside, write as write_atomically, write_new},
     places::{Places, places},
     policy_settings::fit_policy_settings,
     problem::ConfigError,

@@ -6,7 +6,6 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -119,14 +118,9 @@ impl Switches {
 
 /// Moves the file away and says so.
 fn keep_aside(path: &Path, error: &dyn std::fmt::Display) -> String {
-    let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let free =
-        (0..1000).map(|n| if n == 0 { format!("{FILE}.corrupt-{time}") } else { format!("{FILE}.corrupt-{time}-{n}") });
-    let aside = free.map(|name| path.with_file_name(name)).find(|p| !p.exists());
-    let moved = aside.as_ref().map(|aside| std::fs::rename(path, aside));
-    let kept = match (moved, &aside) {
-        (Some(Ok(())), Some(aside)) => format!("it is kept as {}", aside.display()),
-        _ => "it could not be moved away".into(),
+    let kept = match atomic::keep_aside(path) {
+        Ok(aside) => format!("it is kept as {}", aside.display()),
+        Err(_) => "it could not be moved away".into(),
     };
     format!(
         "{} is broken ({error}): {kept}, and nothing counts as switched: all monitoring is on, debug is off, targets are as configured",

@@ -216,6 +216,9 @@ impl Keeper {
         if let Some(other) = self.catalogue.holder(id, library) {
             return Some(Refusal::Duplicate { id: id.clone(), other });
         }
+        if let Some((path, why)) = self.catalogue.store().unreadable() {
+            return Some(Refusal::GrantsUnknown { path: path.to_owned(), why: why.to_owned() });
+        }
         let kept = self.catalogue.store().get(id);
         let refusal = admission::refusal(&kept, checked);
         if refusal.is_none() && kept.grants.is_none() {

@@ -46,7 +46,7 @@ pub use self::{
     session::{PluginSession, StepError},
     settings::refusal,
     standing::{Failure, Held, Standing},
-    store::{Kept, NotKept, Quarantine, Store},
+    store::{Kept, NotKept, Quarantine, Store, StoreError},
     table::TableError,
     view::{FileView, PluginState, PluginView, PluginsView, Source},
     wanted::{Said, Wanted},

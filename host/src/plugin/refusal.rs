@@ -49,6 +49,8 @@ pub enum Refusal {
     Consent { id: String, more: Grants },
     #[error("it is quarantined: {reason}")]
     Quarantined { id: String, reason: String },
+    #[error("what was granted to it before is not known: {} cannot be read ({why})", path.display())]
+    GrantsUnknown { path: PathBuf, why: String },
     #[error("ai-monitor runs in safe mode, with bundled plugins alone")]
     SafeMode,
     #[error("its table is not right: {why}")]
@@ -72,6 +74,7 @@ impl Refusal {
             Refusal::NotStarted { .. } => "not_started",
             Refusal::Consent { .. } => "awaiting_consent",
             Refusal::Quarantined { .. } => "quarantined",
+            Refusal::GrantsUnknown { .. } => "grants_unknown",
             Refusal::SafeMode => "safe_mode",
             Refusal::BadTable { .. } => "bad_table",
         }
@@ -108,6 +111,9 @@ impl Refusal {
             Refusal::Consent { id, .. } => format!("if you grant that: ai-monitor plugin consent {id}"),
             Refusal::Quarantined { id, .. } => {
                 format!("replace the file with a better version, or try it again: ai-monitor plugin release {id}")
+            }
+            Refusal::GrantsUnknown { path, .. } => {
+                format!("make {} readable for this user, and start ai-monitor again", path.display())
             }
             Refusal::SafeMode => "start ai-monitor without --safe-mode".into(),
             Refusal::BadTable { .. } => "build it again with the current header or plugin-api crate".into(),

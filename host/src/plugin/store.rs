@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Grants;
-use crate::config::write_atomically;
+use crate::config::{keep_aside, write_atomically};
 
 const FILE: &str = "plugins.json";
 
@@ -50,39 +50,91 @@ struct Book {
 
 /// It could not be saved, and so was not changed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot save {}: {source}; check that its disk has space and that this user may write there", path.display())]
-pub struct NotKept {
-    path: PathBuf,
-    source: std::io::Error,
+pub enum NotKept {
+    #[error("cannot save {}: {source}; check that its disk has space and that this user may write there", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{} is left as it is, for it could not be read ({why}): make it readable for this user, and start ai-monitor again", path.display())]
+    NeverRead { path: PathBuf, why: String },
+}
+
+/// What was kept is not known. The file is left as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot read {}: {source}; it has what you granted to plugins. Make it readable for this user", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{} is broken ({source}); it has what you granted to plugins. Mend it, or start ai-monitor, which keeps it aside and says where", path.display())]
+    Broken { path: PathBuf, source: serde_json::Error },
 }
 
 /// The file in the data folder.
 #[derive(Debug)]
 pub struct Store {
-    path: PathBuf,
+    /// `None`: nothing is kept over the end of this process.
+    path: Option<PathBuf>,
     book: Mutex<Book>,
+    /// The file is there and could not be read: it is not written over.
+    unreadable: Option<String>,
     notice: Option<String>,
 }
 
 impl Store {
-    /// Reads it. A file that is none is kept aside and said aloud ([`Store::notice`]): then nothing counts as granted
-    /// before, and what lies in the folder is granted as at its first sight.
-    pub fn open(data: &Path) -> Store {
+    /// Reads it and changes nothing: for commands beside the monitor. Where there is no file, nothing is kept yet.
+    pub fn read(data: &Path) -> Result<Store, StoreError> {
         let path = data.join(FILE);
-        let (book, notice) = match std::fs::read(&path) {
+        let book = match std::fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(book) => (book, None),
-                Err(error) => (Book::default(), Some(keep_aside(&path, &error))),
+                Ok(book) => book,
+                Err(source) => return Err(StoreError::Broken { path, source }),
             },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Book::default(), None),
-            Err(error) => {
-                (Book::default(), Some(format!("cannot read {}: {error}; grants are not known", path.display())))
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Book::default(),
+            Err(source) => return Err(StoreError::Unreadable { path, source }),
         };
-        if let Some(notice) = &notice {
-            tracing::warn!("{notice}");
-        }
-        Store { path, book: Mutex::new(book), notice }
+        Ok(Store { path: Some(path), ..Store::in_memory(book) })
+    }
+
+    /// Reads it, for the monitor, which must go on. A file that is none is kept aside and said aloud
+    /// ([`Store::notice`]): then nothing counts as granted before, and what lies in the folder is granted as at its
+    /// first sight. One that cannot be read stays as it is, and until it can be, no plugin of the folder is loaded
+    /// ([`Store::unreadable`]).
+    pub fn open(data: &Path) -> Store {
+        let error = match Store::read(data) {
+            Ok(store) => return store,
+            Err(error) => error,
+        };
+        let (path, why, aside) = match error {
+            StoreError::Unreadable { path, source } => (path, source.to_string(), None),
+            StoreError::Broken { path, source } => match keep_aside(&path) {
+                Ok(aside) => (path, source.to_string(), Some(aside)),
+                Err(error) => (path, format!("it is broken ({source}), and cannot be moved away: {error}"), None),
+            },
+        };
+        let shown = path.display();
+        let notice = match &aside {
+            Some(aside) => format!(
+                "{shown} is broken ({why}): it is kept as {}; what the plugin folder holds is granted anew, and nothing is quarantined",
+                aside.display()
+            ),
+            None => format!(
+                "cannot read {shown}: {why}; what you granted to plugins is not known, so none of the plugin folder is loaded. Make it readable for this user, and start ai-monitor again"
+            ),
+        };
+        tracing::warn!("{notice}");
+        let unreadable = aside.is_none().then_some(why);
+        Store { path: Some(path), unreadable, notice: Some(notice), ..Store::in_memory(Book::default()) }
+    }
+
+    /// Nothing is kept over the end of this process.
+    pub fn of_this_process() -> Store {
+        Store::in_memory(Book::default())
+    }
+
+    fn in_memory(book: Book) -> Store {
+        Store { path: None, book: Mutex::new(book), unreadable: None, notice: None }
+    }
+
+    /// The file, and why nothing is known of what was granted before.
+    pub fn unreadable(&self) -> Option<(&Path, &str)> {
+        self.path.as_deref().zip(self.unreadable.as_deref())
     }
 
     /// The ids that a data folder's file names; nothing where there is none, or none that can be read.
@@ -113,29 +165,25 @@ impl Store {
         if changed == *book {
             return Ok(false);
         }
-        let not_kept = |source| NotKept { path: self.path.clone(), source };
-        let text = serde_json::to_string_pretty(&changed).map_err(|e| not_kept(e.into()))?;
-        write_atomically(&self.path, text.as_bytes()).map_err(not_kept)?;
+        if let Some(path) = &self.path {
+            self.save(path, &changed)?;
+        }
         *book = changed;
         Ok(true)
+    }
+
+    fn save(&self, path: &Path, book: &Book) -> Result<(), NotKept> {
+        if let Some(why) = &self.unreadable {
+            return Err(NotKept::NeverRead { path: path.to_owned(), why: why.clone() });
+        }
+        let not_kept = |source| NotKept::Write { path: path.to_owned(), source };
+        let text = serde_json::to_string_pretty(book).map_err(|e| not_kept(e.into()))?;
+        write_atomically(path, text.as_bytes()).map_err(not_kept)
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn keep_aside(path: &Path, error: &serde_json::Error) -> String {
-    let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let aside = path.with_file_name(format!("{FILE}.corrupt-{time}"));
-    let kept = match std::fs::rename(path, &aside) {
-        Ok(()) => format!("it is kept as {}", aside.display()),
-        Err(_) => "it could not be moved away".into(),
-    };
-    format!(
-        "{} is broken ({error}): {kept}; what the plugin folder holds is granted anew, and nothing is quarantined",
-        path.display()
-    )
 }
 
 #[cfg(test)]
@@ -166,6 +214,43 @@ mod tests {
         assert!(notice.contains("is broken") && notice.contains(".corrupt-"), "{notice}");
         assert!(store.change("mine", |kept| kept.disabled = true).unwrap());
         assert!(Store::open(data.path()).get("mine").disabled);
+    }
+
+    #[test]
+    fn to_read_a_broken_file_leaves_it_where_it_is() {
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join(FILE);
+        std::fs::write(&file, "{\"plugins\": 7").unwrap();
+        let error = Store::read(data.path()).unwrap_err().to_string();
+        assert!(error.contains("is broken") && error.contains(FILE), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), b"{\"plugins\": 7");
+        let names: Vec<_> = std::fs::read_dir(data.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, [FILE]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_written_over() {
+        let data = tempfile::tempdir().unwrap();
+        // A folder in its place: as unreadable to root as to anybody.
+        let file = data.path().join(FILE);
+        std::fs::create_dir(&file).unwrap();
+        assert!(matches!(Store::read(data.path()), Err(StoreError::Unreadable { .. })));
+        let store = Store::open(data.path());
+        assert!(store.unreadable().is_some());
+        assert!(store.notice().unwrap().contains("none of the plugin folder is loaded"), "{:?}", store.notice());
+        let error = store.change("mine", |kept| kept.disabled = true).unwrap_err().to_string();
+        assert!(error.contains("is left as it is"), "{error}");
+        assert!(!store.get("mine").disabled && file.is_dir());
+    }
+
+    #[test]
+    fn two_broken_files_of_one_second_are_both_kept() {
+        let data = tempfile::tempdir().unwrap();
+        for text in ["{", "["] {
+            std::fs::write(data.path().join(FILE), text).unwrap();
+            assert!(Store::open(data.path()).notice().is_some());
+        }
+        assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 2);
     }
 
     #[test]

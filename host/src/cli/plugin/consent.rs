@@ -24,7 +24,7 @@ pub(super) async fn consent(flags: &Flags, id: &str, yes: bool) -> anyhow::Resul
     let message = match &way {
         Way::Monitor(client) => Way::post(client, id, "consent", json!({ "asks_for": more })).await?,
         Way::Unattended(places) => {
-            Store::open(&places.data).change(id, |kept| {
+            Store::read(&places.data)?.change(id, |kept| {
                 kept.grants = Some(kept.grants.take().unwrap_or_default().with(&more));
             })?;
             format!("{id} is granted what it asks for, and will be loaded when ai-monitor runs")

@@ -56,7 +56,7 @@ pub(super) async fn install(
     }
     match &way {
         Way::Unattended(places) => {
-            Store::open(&places.data).change(&manifest.id, |kept| {
+            Store::read(&places.data)?.change(&manifest.id, |kept| {
                 kept.grants = Some(kept.grants.take().unwrap_or_default().with(&asks));
             })?;
             println!("{} {} is installed, and will be loaded when ai-monitor runs.", manifest.id, manifest.version);

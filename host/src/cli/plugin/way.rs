@@ -32,8 +32,7 @@ impl Way {
 
     pub(super) async fn all(&self) -> anyhow::Result<PluginsView> {
         match self {
-            Way::Unattended(places) => view_unattended(&places.plugins, &places.data)
-                .with_context(|| format!("{} cannot be read", places.plugins.display())),
+            Way::Unattended(places) => Ok(view_unattended(&places.plugins, &places.data)?),
             Way::Monitor(client) => {
                 let mut answer = client.get("/api/ai-monitor/plugins", WITHIN).await?;
                 let data = answer.get_mut("data").map(Value::take).unwrap_or_default();
@@ -68,7 +67,7 @@ impl Way {
         if plugin.library.is_none() {
             bail!("{id} is bundled: it can neither be disabled nor quarantined");
         }
-        let changed = Store::open(&places.data).change(id, |kept| match what {
+        let changed = Store::read(&places.data)?.change(id, |kept| match what {
             "enable" => kept.disabled = false,
             "disable" => kept.disabled = true,
             _ => kept.quarantine = None,

@@ -94,6 +94,16 @@ impl Catalogue {
         data: &Path,
         safe_mode: bool,
     ) -> Arc<Catalogue> {
+        Catalogue::with_store(clock, bundled, folder, Store::open(data), safe_mode)
+    }
+
+    fn with_store(
+        clock: Arc<dyn Clock>,
+        bundled: Registry,
+        folder: &Path,
+        store: Store,
+        safe_mode: bool,
+    ) -> Arc<Catalogue> {
         let state = State {
             registry: Arc::new(bundled.clone()),
             bundled,
@@ -105,7 +115,7 @@ impl Catalogue {
         };
         let catalogue = Arc::new(Catalogue {
             clock,
-            store: Store::open(data),
+            store,
             safe_mode,
             folder: folder.to_owned(),
             state: Mutex::new(state),
@@ -121,7 +131,7 @@ impl Catalogue {
 
     /// Bundled plugins alone, and nothing is kept: for tests and tools.
     pub fn of_bundled(clock: Arc<dyn Clock>, bundled: Registry) -> Arc<Catalogue> {
-        Catalogue::open(clock, bundled, Path::new(""), Path::new(""), true)
+        Catalogue::with_store(clock, bundled, Path::new(""), Store::of_this_process(), true)
     }
 
     fn announce(&self) {

@@ -1,21 +1,34 @@
 //! The plugins as they lie there while no monitor runs: nothing is loaded.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::Catalogue;
 use crate::{
-    plugin::{PluginState, PluginView, PluginsView, Refusal, Registry, admission, folder},
+    plugin::{PluginState, PluginView, PluginsView, Refusal, Registry, Store, StoreError, admission, folder},
     time::SystemClock,
 };
 
-/// What the folder holds, with all that can be told without opening a library.
+/// What is there is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum UnattendedError {
+    #[error("the plugin folder {} cannot be read: {source}; make it readable for this user", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the folder holds, with all that can be told without opening a library. Nothing is changed.
 ///
 /// # Errors
-/// The folder is there and cannot be read.
-pub fn view(folder: &Path, data: &Path) -> std::io::Result<PluginsView> {
+/// The folder, or what is kept of it, is there and cannot be read.
+pub fn view(folder: &Path, data: &Path) -> Result<PluginsView, UnattendedError> {
     let clock = Arc::new(SystemClock::default());
-    let catalogue = Catalogue::open(clock, Registry::bundled(), folder, data, false);
-    for library in folder::scan(folder)?.into_keys() {
+    let catalogue = Catalogue::with_store(clock, Registry::bundled(), folder, Store::read(data)?, false);
+    let found = folder::scan(folder);
+    for library in found.map_err(|source| UnattendedError::Folder { path: folder.to_owned(), source })?.into_keys() {
         match folder::check(&library) {
             Err((refusal, manifest)) => catalogue.refuse(&library, manifest, refusal),
             Ok(checked) => {

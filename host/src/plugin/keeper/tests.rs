@@ -288,6 +288,17 @@ async fn a_quarantine_outlives_the_monitor_and_ends_with_another_file() {
 }
 
 #[tokio::test]
+async fn nothing_is_loaded_while_what_was_granted_cannot_be_read() {
+    let stage = Stage::new();
+    std::fs::create_dir(stage.data.path().join("plugins.json")).unwrap();
+    stage.good("mine.so", &manifest("mine", "1", &["GET /"]));
+    let stage = Stage { catalogue: open(stage.folder.path(), stage.data.path()), ..stage }.start();
+    stage.problem("mine", "grants_unknown").await;
+    assert_eq!(stage.loader.loads.load(Ordering::Relaxed), 0);
+    assert!(stage.catalogue.notice().is_some_and(|n| n.contains("plugins.json")), "it is told for good");
+}
+
+#[tokio::test]
 async fn no_plugin_is_being_loaded_for_ever() {
     let stage = Stage::new();
     // Announced as the monitor began, and gone before it looked.
