@@ -9,6 +9,8 @@ use ai_monitor_plugin_api::{
 };
 use serde_json::Value;
 
+use super::text;
+
 /// The largest manifest, in bytes.
 pub(super) const MANIFEST_MAX: usize = 256 * 1024;
 
@@ -47,13 +49,20 @@ pub enum ManifestError {
     BadId(String),
     #[error("`probes` has no `liveness`: every backend must be asked whether it answers")]
     NoLiveness,
+    #[error(
+        "`{at}` has a character that is not shown as what it is ({text:?}): in what people read, only plain text may stand"
+    )]
+    NotPlain { at: String, text: String },
+    #[error("`repairs` names one {0:?}: a name may have letters, digits and ASCII signs, and no space")]
+    BadRepair(String),
     #[error("`{at}`: {why}")]
     Bad { at: String, why: String },
 }
 
 /// Reads a manifest and checks it.
 pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| ManifestError::Unreadable(e.to_string()))?;
+    let manifest: Manifest =
+        serde_json::from_slice(bytes).map_err(|e| ManifestError::Unreadable(text::plain(&e.to_string())))?;
     check(&manifest)?;
     for key in unknown_keys(bytes, &manifest) {
         tracing::warn!(plugin = manifest.id, key, "the manifest has a key that this monitor does not know");
@@ -100,6 +109,11 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     if !is_id(&manifest.id) {
         return Err(ManifestError::BadId(manifest.id.clone()));
     }
+    // Before anything else of it is named in an error.
+    if let Some(name) = manifest.repairs.keys().find(|name| !is_word(name)) {
+        return Err(ManifestError::BadRepair(name.clone()));
+    }
+    check_texts(manifest)?;
     if !manifest.probes.contains_key(&Depth::Liveness) {
         return Err(ManifestError::NoLiveness);
     }
@@ -132,6 +146,34 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
         }
     }
     Ok(())
+}
+
+/// Visible ASCII alone, so that it cannot pass for another.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Texts that people read, in a question that needs their yes first of all. What identification looks for in a
+/// server's answer may hold any character.
+fn check_texts(manifest: &Manifest) -> Result<(), ManifestError> {
+    fn walk(at: &str, value: &Value) -> Result<(), ManifestError> {
+        let plain = |at: &str, text: &str| match text::is_plain(text) {
+            true => Ok(()),
+            false => Err(ManifestError::NotPlain { at: text::plain(at), text: text.to_owned() }),
+        };
+        match value {
+            Value::String(text) => plain(at, text),
+            Value::Array(items) => items.iter().enumerate().try_for_each(|(i, item)| walk(&format!("{at}.{i}"), item)),
+            Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+                let at = format!("{at}{}{name}", if at.is_empty() { "" } else { "." });
+                plain(&at, name)?;
+                walk(&at, value)
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        }
+    }
+    let shown = Manifest { identify: Vec::new(), ..manifest.clone() };
+    walk("", &serde_json::to_value(&shown).map_err(|e| ManifestError::Unreadable(e.to_string()))?)
 }
 
 /// May a plugin have this id?
@@ -196,7 +238,7 @@ fn route_is_right(route: &str) -> bool {
     match route.split_once(' ') {
         Some(("*", "*")) => true,
         Some(("GET" | "HEAD" | "POST", path)) => {
-            path.starts_with('/') && !path.contains([' ', '?']) && !path.trim_end_matches('*').contains('*')
+            path.starts_with('/') && is_word(path) && !path.contains('?') && !path.trim_end_matches('*').contains('*')
         }
         _ => false,
     }

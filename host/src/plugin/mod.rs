@@ -20,6 +20,7 @@ mod settings;
 mod standing;
 mod store;
 mod table;
+pub mod text;
 mod view;
 mod wanted;
 

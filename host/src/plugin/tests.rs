@@ -164,6 +164,48 @@ fn a_plugin_of_a_later_minor_is_taken_without_what_is_not_known() {
 }
 
 #[test]
+fn nothing_that_a_manifest_says_can_pass_for_something_else_where_it_is_read() {
+    let good = json!({"contract":"1.0","abi":1,"id":"small","version":"1","label":"Größe 模型",
+        "identify":[{"is":"possible","all":[{"get":"/","contains":"two\nlines"}]}],
+        "settings":{"type":"object","properties":{"a":{"type":"string","title":"A"}}},
+        "probes":{"liveness":{"routes":["GET /"],"deadline_ms":100}},
+        "repairs":{"load":{"title":"Load","routes":["POST /load"],"deadline_ms":100}}});
+    assert!(check::parse(good.to_string().as_bytes()).is_ok());
+    let forged = "GET /a\u{1b}[1A\u{1b}[2KGET /b";
+    for pointer in [
+        "/version",
+        "/label",
+        "/probes/liveness/routes/0",
+        "/repairs/load/routes/0",
+        "/repairs/load/title",
+        "/settings/properties/a/title",
+    ] {
+        for text in [forged, "a\rb", "a\u{202e}b", "a\u{9b}b"] {
+            let mut manifest = good.clone();
+            *manifest.pointer_mut(pointer).unwrap() = text.into();
+            let error = check::parse(manifest.to_string().as_bytes()).unwrap_err().to_string();
+            assert!(text::is_plain(&error), "{error:?}");
+            let named = pointer[1..].replace('/', ".");
+            assert!(error.contains(named.trim_end_matches(".0")), "{pointer}: {error}");
+        }
+    }
+    for name in [forged, "a\nb", "l\u{43e}ad", "a b", ""] {
+        let mut manifest = good.clone();
+        let repair = manifest["repairs"]["load"].take();
+        manifest["repairs"] = json!({ name: repair });
+        let error = check::parse(manifest.to_string().as_bytes()).unwrap_err();
+        assert!(matches!(error, ManifestError::BadRepair(_)), "{error}");
+        assert!(text::is_plain(&error.to_string()));
+    }
+    let mut manifest = good.clone();
+    manifest["probes"]["liveness"]["routes"] = json!(["GET /gr\u{f6}\u{df}e"]);
+    assert!(check::parse(manifest.to_string().as_bytes()).unwrap_err().to_string().contains("is no route"));
+    let unreadable = good.to_string().replace("\"possible\"", "\"\\u001b[2K\"");
+    let error = check::parse(unreadable.as_bytes()).unwrap_err().to_string();
+    assert!(text::is_plain(&error), "{error:?}");
+}
+
+#[test]
 fn keys_that_are_not_known_are_found() {
     let text = json!({"contract":"1.0","abi":1,"id":"small","version":"1","label":"Small","colour":"red","rivals":[],
         "probes":{"liveness":{"routes":["GET /"],"deadline_ms":100,"retries":3}}})
