@@ -52,7 +52,12 @@ pub fn bare(folder: &std::path::Path) -> Command {
 impl Monitor {
     /// Writes the configuration, starts the monitor and waits until its API answers.
     pub fn start(bed: &Bed, config: &str) -> Monitor {
-        let folder = bed.folder("monitor");
+        Monitor::start_in(bed, "monitor", config)
+    }
+
+    /// The same, in a folder of this name: for a second one beside it.
+    pub fn start_in(bed: &Bed, name: &str, config: &str) -> Monitor {
+        let folder = bed.folder(name);
         fs::write(folder.join("config.toml"), config).expect("the monitor's configuration");
         Monitor::start_again(folder, bed.free_address())
     }

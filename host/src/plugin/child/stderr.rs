@@ -1,15 +1,23 @@
 //! What a child prints: read so that its pipe never fills, and the last line kept.
 
 use std::{
+    future::poll_fn,
+    mem::MaybeUninit,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncRead, ReadBuf},
     task::JoinHandle,
 };
 
+use crate::plugin::text;
+
+/// All that a pipe holds, in bytes: a child that prints much waits for us each time it is full, and its call's time
+/// runs on. With few bytes at a time that would be a wait for our turn on a busy machine for each of them.
+const AT_ONCE: usize = 64 * 1024;
 /// The longest line that is kept, in bytes.
 const LINE_MAX: usize = 300;
 /// After the child's end its last output is there already; this only bounds a wait that should not be.
@@ -50,8 +58,7 @@ impl Line {
     /// As text for people: no control characters, which a terminal would obey.
     fn text(&mut self) -> Option<String> {
         self.end();
-        let text = String::from_utf8_lossy(&self.whole);
-        let text: String = text.trim().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let text = text::of_bytes(&self.whole, LINE_MAX);
         (!text.is_empty()).then_some(text)
     }
 }
@@ -62,12 +69,8 @@ impl LastLine {
         let line = Arc::new(Mutex::new(Line::default()));
         let kept = line.clone();
         let reading = tokio::spawn(async move {
-            let mut buffer = [0; 1024];
-            while let Ok(count) = from.read(&mut buffer).await
-                && count > 0
-            {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).read(&buffer[..count]);
-            }
+            let read = |bytes: &[u8]| kept.lock().unwrap_or_else(PoisonError::into_inner).read(bytes);
+            while let Ok(1..) = read_some(&mut from, &read).await {}
         });
         LastLine { line, reading }
     }
@@ -77,6 +80,20 @@ impl LastLine {
         let _ = tokio::time::timeout(LAST_OUTPUT, &mut self.reading).await;
         self.line.lock().unwrap_or_else(PoisonError::into_inner).text()
     }
+}
+
+/// Reads once and hands the bytes on; how many there were, 0 at the end. The buffer is there only while it is used: most
+/// children print nothing.
+async fn read_some(from: &mut (impl AsyncRead + Unpin), taken: &impl Fn(&[u8])) -> std::io::Result<usize> {
+    poll_fn(|context| {
+        let mut space = [const { MaybeUninit::uninit() }; AT_ONCE];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        Pin::new(&mut *from).poll_read(context, &mut buffer).map_ok(|()| {
+            taken(buffer.filled());
+            buffer.filled().len()
+        })
+    })
+    .await
 }
 
 impl Drop for LastLine {
@@ -100,6 +117,35 @@ mod tests {
         assert_eq!(last_line(b"one\ntwo\n\n").await.as_deref(), Some("two"));
         assert_eq!(last_line(b"one\ncut off").await.as_deref(), Some("cut off"));
         assert_eq!(last_line(b"\x1b[31mred \xff\n").await.as_deref(), Some("\u{fffd}[31mred \u{fffd}"));
+    }
+
+    /// Always has more, and counts how often it is asked.
+    struct Chatty {
+        left: usize,
+        asked: Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl AsyncRead for Chatty {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let count = self.left.min(buffer.remaining());
+            self.left -= count;
+            buffer.put_slice(&vec![b'x'; count]);
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_chatty_child_prints_is_taken_a_pipe_at_a_time() {
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let chatty = Chatty { left: 10 * 64 * 1024, asked: asked.clone() };
+        assert_eq!(LastLine::of(chatty).take().await.unwrap().len(), LINE_MAX);
+        let asked = asked.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(asked <= 11, "{asked} reads");
     }
 
     #[tokio::test]
