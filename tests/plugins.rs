@@ -240,6 +240,7 @@ fn a_plugin_stands_in_for_a_bundled_one_but_not_in_safe_mode() {
             data["plugins"].as_array().into_iter().flatten().filter(|p| p["id"] == "ollama").collect();
         assert_eq!(used.len(), 2, "{used:?}");
         assert!(used.iter().any(|p| p["origin"] == "folder" && p["state"] == "not_loaded"), "{used:?}");
+        assert_eq!(monitor.get("plugins/ollama")["plugin"]["origin"], "folder", "of two the one of the folder");
         let (_, status) = monitor.run(&["status"]);
         assert!(status.contains("Safe mode"), "{status}");
     });

@@ -25,10 +25,8 @@ pub(super) async fn show(State(api): State<Api>, Named(id): Named<String>) -> Re
 
 fn one(api: &Api, id: &str, envelope: Envelope) -> Result<Envelope, ApiError> {
     let view = api.monitor.plugins();
-    // Of two with one id the one of the folder is meant: the bundled one cannot be changed.
-    let found = view.plugins.iter().rfind(|plugin| plugin.id == id);
-    let known = || view.plugins.iter().map(|p| p.id.as_str()).collect::<Vec<_>>().join(", ");
-    let plugin = found.ok_or_else(|| ApiError::NotFound(format!("there is no plugin {id:?}; plugins: {}", known())))?;
+    let unknown = || ApiError::NotFound(format!("there is no plugin {id:?}; plugins: {}", view.ids()));
+    let plugin = view.one(id).ok_or_else(unknown)?;
     Ok(envelope.with("plugin", json(plugin)?))
 }
 

@@ -19,6 +19,18 @@ pub struct PluginsView {
 }
 
 impl PluginsView {
+    /// The plugin of this id; of two the one of the folder, for nothing can be done about the bundled one.
+    pub fn one(&self, id: &str) -> Option<&PluginView> {
+        self.plugins.iter().filter(|plugin| plugin.id == id).max_by_key(|plugin| plugin.origin == Source::Folder)
+    }
+
+    /// The ids, each once, for whoever named another.
+    pub fn ids(&self) -> String {
+        let mut ids: Vec<&str> = self.plugins.iter().map(|plugin| plugin.id.as_str()).collect();
+        ids.dedup();
+        ids.join(", ")
+    }
+
     /// The plugins that a person should look at.
     pub fn unwell(&self) -> impl Iterator<Item = &PluginView> {
         self.plugins.iter().filter(|p| p.problem.is_some() || !matches!(p.state, PluginState::Ready))

@@ -41,7 +41,7 @@ pub(super) async fn install(
     let asks = Grants::of(&manifest);
     println!("{} {} ({}) may ask a target:", manifest.id, manifest.version, manifest.label);
     print!("{}", question::lines(&asks));
-    let before = way.all().await?.plugins.into_iter().rfind(|p| p.id == manifest.id);
+    let before = way.all().await?.one(&manifest.id).cloned();
     if let Some(before) = &before {
         println!("{}", in_place_of(before, &asks));
     }

@@ -44,10 +44,9 @@ impl Way {
     /// One plugin; of two with this id the one of the folder.
     pub(super) async fn one(&self, id: &str) -> anyhow::Result<PluginView> {
         let all = self.all().await?;
-        let known = all.plugins.iter().map(|p| p.id.as_str()).collect::<Vec<_>>().join(", ");
-        match all.plugins.into_iter().rfind(|p| p.id == id) {
-            Some(plugin) => Ok(plugin),
-            None => bail!("there is no plugin {id:?}; plugins: {known}"),
+        match all.one(id) {
+            Some(plugin) => Ok(plugin.clone()),
+            None => bail!("there is no plugin {id:?}; plugins: {}", all.ids()),
         }
     }
 

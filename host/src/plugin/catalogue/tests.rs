@@ -273,4 +273,8 @@ fn safe_mode_knows_what_is_there_and_uses_none_of_it() {
     assert!(view.safe_mode);
     assert!(states.contains(&(Source::Folder, PluginState::NotLoaded)), "{states:?}");
     assert!(states.contains(&(Source::Bundled, PluginState::Ready)), "{states:?}");
+    assert_eq!(view.one("ollama").map(|p| p.origin), Some(Source::Folder), "about the other nothing can be done");
+    assert_eq!(view.one("custom").map(|p| p.origin), Some(Source::Bundled));
+    assert_eq!(view.one("nobody"), None);
+    assert_eq!(view.ids(), "custom, lm-studio, localai, ollama, openai");
 }
