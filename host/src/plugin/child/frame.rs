@@ -15,6 +15,8 @@ const EVENT_MAX: usize = 28 * 1024 * 1024;
 const REFUSED_MAX: usize = 32 * 1024;
 /// Read at once where a frame may be that long: most are whole then.
 const CHUNK: usize = 8 * 1024;
+/// Read at once in the child at most, in bytes: all that a pipe holds.
+const PIPE: usize = 64 * 1024;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,11 +185,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 pub(super) struct BlockingFrameReader<R> {
     from: R,
     buffer: BytesMut,
+    /// Where bytes are read to first, so that room for a long frame is not cleared anew for each of its pieces.
+    piece: Box<[u8]>,
 }
 
 impl<R: io::Read> BlockingFrameReader<R> {
     pub(super) fn new(from: R) -> BlockingFrameReader<R> {
-        BlockingFrameReader { from, buffer: BytesMut::new() }
+        BlockingFrameReader { from, buffer: BytesMut::new(), piece: vec![0; PIPE].into() }
     }
 
     /// As [`FrameReader::next`].
@@ -197,14 +201,12 @@ impl<R: io::Read> BlockingFrameReader<R> {
                 Ok(frame) => return Ok(frame),
                 Err(missing) => missing,
             };
-            let had = self.buffer.len();
-            self.buffer.resize(had + missing.max(CHUNK), 0);
-            let read = self.from.read(&mut self.buffer[had..]);
-            self.buffer.truncate(had + read.as_ref().copied().unwrap_or(0));
-            match read {
+            self.buffer.reserve(missing);
+            match self.from.read(&mut self.piece) {
                 Ok(0) => return Err(at_end(&self.buffer)),
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
-                Ok(_) | Err(_) => {}
+                Ok(count) => self.buffer.extend_from_slice(&self.piece[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -261,6 +263,27 @@ mod tests {
         let (frames, end) = read_all(&bytes);
         assert_eq!(frames, [(Kind::Create, vec![]), (Kind::Step, b"{}".to_vec()), (Kind::Stepped, b"\0abc".to_vec())]);
         assert_eq!(end, "the pipe was closed");
+    }
+
+    #[test]
+    fn a_long_frame_in_pieces_costs_as_much_as_it_is_long() {
+        /// Gives 1 KiB at a time, and remembers the most that it was offered room for.
+        struct Pieces<'a>(&'a [u8], std::rc::Rc<std::cell::Cell<usize>>);
+        impl io::Read for Pieces<'_> {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                self.1.set(self.1.get().max(into.len()));
+                let (piece, rest) = self.0.split_at(self.0.len().min(into.len()).min(1024));
+                into[..piece.len()].copy_from_slice(piece);
+                self.0 = rest;
+                Ok(piece.len())
+            }
+        }
+        let event = vec![b'x'; 4 * 1024 * 1024];
+        let bytes = frame(Kind::Step, &[&event]).unwrap();
+        let offered = std::rc::Rc::new(std::cell::Cell::new(0));
+        let mut reader = BlockingFrameReader::new(Pieces(&bytes, offered.clone()));
+        assert_eq!(reader.next().unwrap(), (Kind::Step, BytesMut::from(&event[..])));
+        assert!(offered.get() <= PIPE, "room for {} bytes was made for each KiB", offered.get());
     }
 
     #[test]
