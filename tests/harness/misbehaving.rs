@@ -69,6 +69,7 @@ pub const WAYS: &[Way] = &[
     way("reports_too_many_models", ProtocolError("2001 models, over 2000")),
     way("asks_for_another_route", ProtocolError("POST /delete is not among the routes")),
     way("refuses_to_create", PluginError("not today")),
+    way("refuses_in_invalid_utf8", PluginError("no: \u{fffd}")),
     way("gives_up", PluginError("too hard")),
     way(PANICS, PluginError("panicked: a planet has moons")),
     way("crashes_in_initialiser", NotLoaded("SIGSEGV")),

@@ -103,6 +103,11 @@ static int32_t create(void **session, const aim_sink *err) {
 #elif defined(WAY_refuses_to_create)
   put(err, "not today");
   return AIM_ERROR;
+#elif defined(WAY_refuses_in_invalid_utf8)
+  char words[3000] = "no: ";
+  memset(words + 4, '\xff', sizeof words - 5);
+  put(err, words);
+  return AIM_ERROR;
 #endif
   *session = malloc(1);
   return *session ? AIM_OK : AIM_ERROR;

@@ -13,6 +13,7 @@ use ai_monitor_plugin_api::{
 use super::{
     Wanted, child,
     table::{Handle, Output, Table},
+    text,
 };
 
 /// The largest effect, report included, in bytes.
@@ -105,7 +106,7 @@ impl PluginSession {
                 Wanted::read(&written, self.repair)
             }
         };
-        let wanted = wanted.map_err(StepError::Protocol)?;
+        let wanted = wanted.map_err(|why| StepError::Protocol(text::plain(&why)))?;
         self.over = matches!(wanted, Wanted::Report(_));
         self.well = self.over;
         Ok(wanted)

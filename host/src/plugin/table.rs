@@ -4,7 +4,10 @@ use std::ffi::c_void;
 
 use ai_monitor_plugin_api::table::{AIM_ABI, AIM_OK, AimPlugin, AimSink};
 
-use super::check::{MANIFEST_MAX, ManifestError};
+use super::{
+    check::{MANIFEST_MAX, ManifestError},
+    text,
+};
 
 /// Why a table is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +40,8 @@ impl Table {
     /// Reads `abi` first, and nothing else if it differs.
     ///
     /// # Safety
-    /// As [`super::Plugin::from_pointer`].
+    /// `table` points to at least four readable bytes and, where these are our ABI, to a whole table of the contract
+    /// that lives for ever.
     pub(super) unsafe fn checked(table: *const AimPlugin) -> Result<Table, TableError> {
         // SAFETY: the first four bytes are readable, by the caller's promise.
         let abi = unsafe { (&raw const (*table).abi).read() };
@@ -133,13 +137,10 @@ impl Output {
         AimSink { ctx: std::ptr::from_mut(self).cast(), put: Some(put) }
     }
 
-    /// As text for people, with bad bytes replaced and cut to the limit of errors.
+    /// As text for people, within the limit of errors.
     pub(super) fn text(&self) -> String {
-        let end = self.bytes.len().min(ERROR_MAX);
-        match String::from_utf8_lossy(&self.bytes[..end]).trim() {
-            "" => "it gave no reason".into(),
-            text => text.to_owned(),
-        }
+        let text = text::of_bytes(&self.bytes, ERROR_MAX);
+        if text.is_empty() { "it gave no reason".into() } else { text }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use ai_monitor_plugin_api::{
     event::{Depth, Event, InferenceAsk, Process, SessionKind, Start},
     manifest::Manifest,
-    report::{RepairReport, Report},
+    report::{RepairReport, Report, cut as cut_text},
     table::CONTRACT,
 };
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
@@ -35,8 +35,6 @@ mod tests;
 const LONGEST_LOOK: Duration = Duration::from_secs(60);
 const LONGEST_INFERENCE: Duration = Duration::from_secs(10 * 60);
 const LONGEST_REPAIR: Duration = Duration::from_secs(30 * 60);
-/// Texts of plugins and servers are kept up to so many bytes.
-const MAX_TEXT: usize = 512;
 
 /// Something that takes an event and wants an effect: a plugin's session, or a scripted one in tests.
 pub trait Steps: Send {
@@ -287,11 +285,7 @@ fn another(kind: &str) -> SessionEnd {
     SessionEnd::ProtocolError(format!("the report is {kind}"))
 }
 
-/// At most [`MAX_TEXT`] bytes of a text, cut between characters.
+/// As much of a text of a plugin or a server as is kept, cut between characters.
 pub(super) fn cut(text: &str) -> String {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
+    cut_text(text).to_owned()
 }

@@ -16,7 +16,7 @@ use super::{
     process::{ChildProcess, Failure},
     refused::Refused,
 };
-use crate::plugin::{LoadError, StepError, session::EFFECT_MAX};
+use crate::plugin::{LoadError, StepError, session::EFFECT_MAX, table::ERROR_MAX, text};
 
 /// For a child to run our own code: only a machine that has no time for it is late.
 const TO_START: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ impl Pool {
             Kind::Created => Ok(Seat { child: Some(child), pool: self.clone(), _place: place }),
             Kind::NotCreated => {
                 self.keep(child);
-                Err(StepError::Plugin(String::from_utf8_lossy(&text).into_owned()))
+                Err(StepError::Plugin(text::of_bytes(&text, ERROR_MAX)))
             }
             kind => Err(unexpected(kind)),
         }
@@ -134,7 +134,7 @@ async fn opened(isolation: &Isolation, library: &std::path::Path) -> Result<(Chi
         let (same, kind, bytes) = child.hear(limit).await.map_err(|f| during(f, what))?;
         child = same;
         match kind {
-            Kind::Unfenced => super::tell_once(&String::from_utf8_lossy(&bytes)),
+            Kind::Unfenced => super::tell_once(&text::of_bytes(&bytes, ERROR_MAX)),
             Kind::Loaded => (limit, what) = (TO_CALL, "its manifest was read"),
             Kind::Manifest => return Ok((child, bytes.to_vec())),
             Kind::Refused => {
@@ -182,7 +182,7 @@ impl Seat {
             Kind::Stepped if !bytes.is_empty() => Stepped::of(bytes.split_to(1)[0]),
             kind => return Err(unexpected(kind)),
         };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = |bytes: &[u8]| text::of_bytes(bytes, ERROR_MAX);
         match how {
             Some(Stepped::Effect) => {
                 self.child = Some(child);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::{LoadError, TableError, table::ERROR_MAX};
+use crate::plugin::{LoadError, TableError, table::ERROR_MAX, text};
 
 /// Why a library gives no plugin; without its path, which the host knows.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -26,34 +26,33 @@ impl Refused {
                 TableError::OtherAbi { found } => Refused::OtherAbi { found },
                 TableError::TooSmall { found, wanted } => Refused::TooSmall { found, wanted },
                 TableError::NoFunction(name) => Refused::NoFunction { name: name.into() },
-                TableError::NoManifest(why) => Refused::NoManifest { why: cut(why) },
+                TableError::NoManifest(why) => Refused::NoManifest { why: cut(&why) },
                 // The host reads the manifest.
-                TableError::Manifest(error) => Refused::NoManifest { why: cut(error.to_string()) },
+                TableError::Manifest(error) => Refused::NoManifest { why: cut(&error.to_string()) },
             },
-            LoadError::Open { why, .. } => Refused::Open { why: cut(why) },
+            LoadError::Open { why, .. } => Refused::Open { why: cut(&why) },
             // Of the host alone.
-            other => Refused::Open { why: cut(other.to_string()) },
+            other => Refused::Open { why: cut(&other.to_string()) },
         }
     }
 
     pub(super) fn into_error(self, path: &Path) -> LoadError {
         let path = path.to_owned();
         let source = match self {
-            Refused::Open { why } => return LoadError::Open { path, why },
-            Refused::NoPlugin { stem } => return LoadError::NoPlugin { path, stem },
+            Refused::Open { why } => return LoadError::Open { path, why: cut(&why) },
+            Refused::NoPlugin { stem } => return LoadError::NoPlugin { path, stem: cut(&stem) },
             Refused::OtherAbi { found } => TableError::OtherAbi { found },
             Refused::TooSmall { found, wanted } => TableError::TooSmall { found, wanted },
             Refused::NoFunction { name } => TableError::NoFunction(function(&name)),
-            Refused::NoManifest { why } => TableError::NoManifest(why),
+            Refused::NoManifest { why } => TableError::NoManifest(cut(&why)),
         };
         LoadError::Table { path, source }
     }
 }
 
-/// To what a frame takes.
-fn cut(text: String) -> String {
-    let bytes = text.as_bytes();
-    String::from_utf8_lossy(&bytes[..bytes.len().min(ERROR_MAX)]).into_owned()
+/// To what a frame takes, on both sides: who answers for the child may be the plugin itself.
+fn cut(text: &str) -> String {
+    text::of_bytes(text.as_bytes(), ERROR_MAX)
 }
 
 /// The table's functions that must be there.
