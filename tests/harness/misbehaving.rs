@@ -77,6 +77,7 @@ pub const WAYS: &[Way] = &[
     way("writes_in_initialiser", NotLoaded("called open")),
     way("forks_in_initialiser", NotLoaded("called clone")),
     way("takes_shared_memory_in_initialiser", NotLoaded("called mmap")),
+    way("speaks_for_its_process", NotLoaded("out of order")),
     way("crashes_in_manifest", NotLoaded("SIGSEGV")),
     way("hangs_in_manifest", NotLoaded("while its manifest was read")),
 ];

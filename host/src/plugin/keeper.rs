@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Catalogue, Grants, LoadError, Plugin, Refusal, admission,
+    Catalogue, Grants, LoadError, Plugin, Refusal, admission, child,
     folder::{self, Checked, Copies, FolderWatch, Pair, PrivateCopy},
 };
 
@@ -24,8 +24,8 @@ use super::{
 const SETTLE: Duration = Duration::from_millis(250);
 /// Libraries that are loaded at a time.
 const AT_ONCE: usize = 4;
-/// The bound on one loading, whatever the loader's own is.
-const LOAD_WITHIN: Duration = Duration::from_secs(20);
+/// The bound on one loading, whatever the loader's own is: above that of [`super::Libraries`], which says more.
+const LOAD_WITHIN: Duration = child::OPENED_WITHIN.saturating_add(Duration::from_secs(5));
 
 /// A library under way.
 pub type Loading<'a> = Pin<Box<dyn Future<Output = Result<Plugin, LoadError>> + Send + 'a>>;

@@ -101,7 +101,7 @@ impl TargetClient {
         let at = Timestamp::now();
         let begun = std::time::Instant::now();
         let depth = ask.depth;
-        let (end, report, requests) = self.probe_by(manifest, plugin.session().await, ask).await;
+        let (end, report, requests) = self.probe_by(manifest, plugin.session(), ask).await;
         let took = begun.elapsed();
         self.tell(plugin, depth.as_str(), took, &end);
         Observation {
@@ -116,11 +116,12 @@ impl TargetClient {
         }
     }
 
-    /// One look by these steps: for who wants to see each of them.
+    /// One look by these steps: for who wants to see each of them. They are made first, which is cancelled as the rest
+    /// is; the deadline counts from when they are there.
     pub async fn probe_by<S: Steps>(
         &self,
         manifest: &Manifest,
-        steps: Result<S, StepError>,
+        steps: impl Future<Output = Result<S, StepError>>,
         ask: ProbeAsk,
     ) -> (SessionEnd, Option<Report>, Vec<RequestRecord>) {
         let Some(spec) = manifest.probes.get(&ask.depth) else {
@@ -146,7 +147,7 @@ impl TargetClient {
         let at = Timestamp::now();
         let begun = std::time::Instant::now();
         let repair = ask.repair.clone();
-        let (end, report, requests, reached) = self.repair_by(plugin.manifest(), plugin.session().await, ask).await;
+        let (end, report, requests, reached) = self.repair_by(plugin.manifest(), plugin.session(), ask).await;
         let took = begun.elapsed();
         self.tell(plugin, &format!("repair {repair}"), took, &end);
         RepairRun { at, took, end, report, requests, reached }
@@ -156,7 +157,7 @@ impl TargetClient {
     pub async fn repair_by<S: Steps>(
         &self,
         manifest: &Manifest,
-        steps: Result<S, StepError>,
+        steps: impl Future<Output = Result<S, StepError>>,
         ask: RepairAsk,
     ) -> (SessionEnd, Option<RepairReport>, Vec<RequestRecord>, Option<String>) {
         let Some(spec) = manifest.repairs.get(&ask.repair) else {
@@ -184,12 +185,17 @@ impl TargetClient {
     }
 
     /// Runs a session to its end, or to its cancellation.
-    async fn run<S: Steps>(&self, steps: Result<S, StepError>, plan: Plan) -> Run {
+    async fn run<S: Steps>(&self, steps: impl Future<Output = Result<S, StepError>>, plan: Plan) -> Run {
+        let cancelled = self.cancellation();
+        let steps = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(SessionEnd::Cancelled),
+            steps = steps => steps.map_err(run::end_of),
+        };
         let mut steps = match steps {
             Ok(steps) => steps,
-            Err(error) => return Run { ended: Err(run::end_of(error)), requests: Vec::new(), reached: None },
+            Err(end) => return Run { ended: Err(end), requests: Vec::new(), reached: None },
         };
-        let cancelled = self.cancellation();
         let start = Event::Start(plan.start);
         let mut session = Session::new(self, &mut steps, plan.grant, plan.of, plan.deadline, plan.answers);
         let ended = tokio::select! {

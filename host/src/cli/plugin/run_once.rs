@@ -1,6 +1,8 @@
 //! `ai-monitor plugin run`: one probe or repair against a server, step by step.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap, fs, future::ready, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration,
+};
 
 use ai_monitor_plugin_api::{
     event::{Depth, InferenceAsk, Process},
@@ -107,7 +109,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 addresses,
                 answers: None,
             };
-            let (end, report, _) = client.probe_by(&manifest, Ok(traced), ask).await;
+            let (end, report, _) = client.probe_by(&manifest, ready(Ok(traced)), ask).await;
             (end, report.map(serde_json::to_value).transpose()?)
         }
         Some(repair) => {
@@ -124,7 +126,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 processes,
                 addresses,
             };
-            let (end, report, ..) = client.repair_by(&manifest, Ok(traced), ask).await;
+            let (end, report, ..) = client.repair_by(&manifest, ready(Ok(traced)), ask).await;
             (end, report.map(serde_json::to_value).transpose()?)
         }
     };

@@ -25,7 +25,7 @@ use std::{
 pub use inside::as_plugin_child;
 #[cfg_attr(not(target_os = "linux"), allow(unused_imports, reason = "only there a child hears of its death"))]
 pub(super) use last_words::LastWords;
-pub(super) use pool::{Pool, Seat};
+pub(super) use pool::{OPENED_WITHIN, Pool, Seat};
 
 /// The hidden command of a plugin's child, in front of the library's path and the host's process id.
 const COMMAND: &str = "plugin-child";

@@ -9,6 +9,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A child that got no time is waited for this much longer at most.
 const LOOKS: u32 = 20;
 
+/// The most that [`within`] waits beyond its limit.
+pub(super) const LONGER: Duration = LOOK.saturating_mul(LOOKS);
+
 /// The future's output, or `None` when it took longer than `limit`. While the child is ready to run and gets less
 /// than half of a core, what is late is the machine, and it is waited for a while longer.
 pub(super) async fn within<F: Future>(limit: Duration, process: Option<u32>, future: F) -> Option<F::Output> {

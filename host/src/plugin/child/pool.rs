@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     Isolation,
     frame::{Kind, Stepped},
+    patience::LONGER,
     process::{ChildProcess, Failure},
     refused::Refused,
 };
@@ -24,8 +25,14 @@ const TO_START: Duration = Duration::from_secs(10);
 const TO_OPEN: Duration = Duration::from_secs(2);
 /// For each call into the plugin.
 const TO_CALL: Duration = Duration::from_secs(1);
+/// The longest that a library takes to be opened, or to fail: all of the above, twice the second for what the child
+/// says of its fence, on a machine that has no time for it.
+pub(in crate::plugin) const OPENED_WITHIN: Duration =
+    TO_START.saturating_add(TO_OPEN.saturating_mul(2)).saturating_add(TO_CALL).saturating_add(LONGER.saturating_mul(4));
 /// Children of one plugin at a time; a session more waits for its turn.
 const CHILDREN_MAX: usize = 32;
+/// And no longer than this: then it is told that there is none for it.
+const TURN_WITHIN: Duration = Duration::from_secs(30);
 /// Idle children that are kept.
 const IDLE_MAX: usize = 4;
 
@@ -56,9 +63,11 @@ impl Pool {
         &self.manifest
     }
 
-    /// A session in a child of its own.
+    /// A session in a child of its own, within [`TURN_WITHIN`], [`OPENED_WITHIN`] and one call.
     pub(in crate::plugin) async fn session(self: &Arc<Pool>) -> Result<Seat, StepError> {
-        let place = self.places.clone().acquire_owned().await;
+        let turn = tokio::time::timeout(TURN_WITHIN, self.places.clone().acquire_owned()).await;
+        let busy = || format!("all {CHILDREN_MAX} that it may have were at work for {} s", TURN_WITHIN.as_secs());
+        let place = turn.map_err(|_| StepError::NotStarted(busy()))?;
         let place = place.map_err(|_| StepError::NotStarted("the plugin is being put away".into()))?;
         let child = match self.take_idle() {
             Some(child) => child,
@@ -66,7 +75,7 @@ impl Pool {
         };
         let (child, kind, text) = child.ask(Kind::Create, &[], TO_CALL).await.map_err(|f| failed(f, "create"))?;
         match kind {
-            Kind::Created => Ok(Seat { child: Some(child), pool: self.clone(), _place: place }),
+            Kind::Created => Ok(Seat { child: Some(child), pool: self.clone(), place: Some(place) }),
             Kind::NotCreated => {
                 self.keep(child);
                 Err(StepError::Plugin(text::of_bytes(&text, ERROR_MAX)))
@@ -129,23 +138,25 @@ async fn opened(isolation: &Isolation, library: &std::path::Path) -> Result<(Chi
     if kind != Kind::Started {
         return Err(LoadError::NotStarted { path: path(), why: unexpected(kind).to_string() });
     }
-    let (mut limit, mut what) = (TO_OPEN, "it was opened");
+    // Each of them once and in this order: the library's initialisers could write to the pipe, too, and for ever.
+    let (mut last, mut limit, mut what) = (Kind::Started, TO_OPEN, "it was opened");
     loop {
         let (same, kind, bytes) = child.hear(limit).await.map_err(|f| during(f, what))?;
         child = same;
-        match kind {
-            Kind::Unfenced => super::tell_once(&text::of_bytes(&bytes, ERROR_MAX)),
-            Kind::Loaded => (limit, what) = (TO_CALL, "its manifest was read"),
-            Kind::Manifest => return Ok((child, bytes.to_vec())),
-            Kind::Refused => {
+        match (last, kind) {
+            (Kind::Started, Kind::Unfenced) => super::tell_once(&text::of_bytes(&bytes, ERROR_MAX)),
+            (Kind::Started | Kind::Unfenced, Kind::Loaded) => (limit, what) = (TO_CALL, "its manifest was read"),
+            (Kind::Loaded, Kind::Manifest) => return Ok((child, bytes.to_vec())),
+            (_, Kind::Refused) => {
                 let refused: Result<Refused, _> = serde_json::from_slice(&bytes);
                 return Err(match refused {
                     Ok(refused) => refused.into_error(library),
                     Err(error) => LoadError::Crashed { path: path(), how: error.to_string() },
                 });
             }
-            kind => return Err(LoadError::Crashed { path: path(), how: unexpected(kind).to_string() }),
+            (_, kind) => return Err(LoadError::Crashed { path: path(), how: unexpected(kind).to_string() }),
         }
+        last = kind;
     }
 }
 
@@ -167,7 +178,8 @@ pub(in crate::plugin) struct Seat {
     /// `None`: it failed, or a step was not waited for, so that nobody knows what it does.
     child: Option<ChildProcess>,
     pool: Arc<Pool>,
-    _place: OwnedSemaphorePermit,
+    /// Free again only with the child: another session might start one more meanwhile.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Seat {
@@ -202,8 +214,9 @@ impl Seat {
     /// ends the child.
     pub(in crate::plugin) fn leave(&mut self) {
         let (Some(child), Ok(runtime)) = (self.child.take(), tokio::runtime::Handle::try_current()) else { return };
-        let pool = self.pool.clone();
+        let (pool, place) = (self.pool.clone(), self.place.take());
         runtime.spawn(async move {
+            let _place = place;
             match child.ask(Kind::Destroy, &[], TO_CALL).await {
                 Ok((child, Kind::Destroyed, _)) => pool.keep(child),
                 Ok((_, kind, _)) => pool.tell(&unexpected(kind)),

@@ -84,7 +84,8 @@ impl Stage {
     async fn play_steps(&self, effects: Vec<Result<Wanted, StepError>>, plan: Plan) -> (Run, Vec<Event>) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let script = Script { effects, seen: seen.clone() };
-        let run = timeout(2 * PATIENCE, self.client.run(Ok(script), plan)).await.expect("a session ends");
+        let run =
+            timeout(2 * PATIENCE, self.client.run(std::future::ready(Ok(script)), plan)).await.expect("a session ends");
         let seen = std::mem::take(&mut *seen.lock().unwrap());
         (run, seen)
     }
@@ -96,6 +97,17 @@ fn outcomes(requests: &[RequestRecord]) -> Vec<Outcome> {
 
 fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn a_session_that_waits_for_its_process_is_cancelled_too() {
+    let stage = Stage::at(([127, 0, 0, 1], 9).into());
+    let never = std::future::pending::<Result<Script, StepError>>();
+    let run = async { stage.client.run(never, stage.plan()).await };
+    let (run, _) = timeout(PATIENCE, async { tokio::join!(run, async { stage.client.cancel_all() }) })
+        .await
+        .expect("it does not wait for what never comes");
+    assert_eq!(run.ended, Err(SessionEnd::Cancelled));
 }
 
 #[tokio::test]
