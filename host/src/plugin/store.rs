@@ -9,6 +9,10 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::block_in_place,
+};
 
 use super::Grants;
 use crate::config::{keep_aside, write_atomically};
@@ -71,7 +75,10 @@ pub enum StoreError {
 pub struct Store {
     /// `None`: nothing is kept over the end of this process.
     path: Option<PathBuf>,
+    /// Never held while the disk is waited for: each look asks it.
     book: Mutex<Book>,
+    /// Held by the one that changes it, from its reading to its saving.
+    changing: Mutex<()>,
     /// The file is there and could not be read: it is not written over.
     unreadable: Option<String>,
     notice: Option<String>,
@@ -129,7 +136,7 @@ impl Store {
     }
 
     fn in_memory(book: Book) -> Store {
-        Store { path: None, book: Mutex::new(book), unreadable: None, notice: None }
+        Store { path: None, book: Mutex::new(book), changing: Mutex::new(()), unreadable: None, notice: None }
     }
 
     /// The file, and why nothing is known of what was granted before.
@@ -159,17 +166,20 @@ impl Store {
 
     /// Saves first: in memory nothing changes that would not survive. `Ok(false)`: it was so already.
     pub fn change(&self, id: &str, edit: impl FnOnce(&mut Kept)) -> Result<bool, NotKept> {
-        let mut book = self.lock();
-        let mut changed = book.clone();
-        edit(changed.plugins.entry(id.to_owned()).or_default());
-        if changed == *book {
-            return Ok(false);
-        }
-        if let Some(path) = &self.path {
-            self.save(path, &changed)?;
-        }
-        *book = changed;
-        Ok(true)
+        off_the_runtime(|| {
+            let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = self.lock().clone();
+            let mut changed = before.clone();
+            edit(changed.plugins.entry(id.to_owned()).or_default());
+            if changed == before {
+                return Ok(false);
+            }
+            if let Some(path) = &self.path {
+                self.save(path, &changed)?;
+            }
+            *self.lock() = changed;
+            Ok(true)
+        })
     }
 
     fn save(&self, path: &Path, book: &Book) -> Result<(), NotKept> {
@@ -186,9 +196,50 @@ impl Store {
     }
 }
 
+/// Waits for the disk without holding up the tasks that would run on this thread meanwhile.
+fn off_the_runtime<T>(work: impl FnOnce() -> T) -> T {
+    let many_threads = |runtime: Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+    if Handle::try_current().is_ok_and(many_threads) { block_in_place(work) } else { work() }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_known_while_a_change_is_being_saved() {
+        let store = Store::of_this_process();
+        let ((begun, begins), (go, goes_on)) = (mpsc::channel(), mpsc::channel());
+        thread::scope(|scope| {
+            let store = &store;
+            let changes = scope.spawn(move || {
+                store.change("mine", |kept| {
+                    begun.send(()).unwrap();
+                    let _ = goes_on.recv();
+                    kept.disabled = true;
+                })
+            });
+            begins.recv().unwrap();
+            let (tell, told) = mpsc::channel();
+            scope.spawn(move || tell.send(store.get("mine").disabled));
+            let told = told.recv_timeout(Duration::from_secs(20));
+            go.send(()).unwrap();
+            assert_eq!(told, Ok(false), "nobody waits for the disk to know it");
+            assert!(changes.join().unwrap().unwrap());
+        });
+        assert!(store.get("mine").disabled);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_change_is_saved_from_a_task_as_well() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().to_owned();
+        let saved = tokio::spawn(async move { Store::open(&path).change("mine", |kept| kept.disabled = true) });
+        assert!(saved.await.unwrap().unwrap());
+        assert!(Store::open(data.path()).get("mine").disabled);
+    }
 
     #[test]
     fn what_is_kept_outlives_the_monitor() {

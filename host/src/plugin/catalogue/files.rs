@@ -51,16 +51,15 @@ impl Catalogue {
         if let Err(error) = self.store.change(&id, |kept| kept.quarantine = None) {
             tracing::error!(plugin = id, "{error}");
         }
-        let (before, bundled) = self.edit(|state| {
+        let (replaced, bundled) = self.edit(|state| {
             state.files.remove(library);
             state.standings.retain(|(of, _), _| *of != id);
             let in_use = Some(InUse { plugin, hash, generation });
             let drop_in =
                 DropIn { library: library.to_owned(), manifest: manifest.clone(), in_use, stage: Stage::InUse };
-            let before = state.drop_ins.insert(id.clone(), drop_in);
-            let before = before.and_then(|d| d.in_use).map(|u| u.plugin.manifest().version.clone());
-            (before, state.bundled.get(&id).is_some())
+            (state.drop_ins.insert(id.clone(), drop_in), state.bundled.get(&id).is_some())
         });
+        let before = replaced.and_then(|d| d.in_use).map(|u| u.plugin.manifest().version.clone());
         let version = &manifest.version;
         let place = library.display();
         match before {
@@ -76,13 +75,14 @@ impl Catalogue {
         let holder = manifest.as_ref().and_then(|m| Some((m.id.clone(), self.holder(&m.id, library)?)));
         let refusal = holder.map_or(refusal, |(id, other)| Refusal::Duplicate { id, other });
         tracing::warn!("{}: {refusal}. What to do: {}", library.display(), refusal.remedy());
-        let look_again = self.edit(|state| {
+        let (look_again, given_up) = self.edit(|state| {
             let id = match &manifest {
                 Some(manifest) => Some(manifest.id.clone()),
                 None => state.drop_ins.iter().find(|(_, d)| d.library == library).map(|(id, _)| id.clone()),
             };
             state.files.insert(library.to_owned(), refusal.clone());
-            let Some(id) = id.filter(|_| !matches!(refusal, Refusal::Duplicate { .. })) else { return false };
+            let Some(id) = id.filter(|_| !matches!(refusal, Refusal::Duplicate { .. })) else { return (false, None) };
+            let mut given_up = None;
             let stage = Stage::Refused(refusal.clone());
             match (state.drop_ins.get_mut(&id), manifest) {
                 (Some(drop_in), manifest) => {
@@ -92,7 +92,7 @@ impl Catalogue {
                         drop_in.manifest = manifest;
                     }
                     if matches!(refusal, Refusal::Disabled { .. }) {
-                        drop_in.in_use = None;
+                        given_up = drop_in.in_use.take();
                     }
                 }
                 (None, Some(manifest)) => {
@@ -102,8 +102,9 @@ impl Catalogue {
                 (None, None) => {}
             }
             state.look_at_duplicates_again();
-            !state.again.is_empty()
+            (!state.again.is_empty(), given_up)
         });
+        drop(given_up);
         if look_again {
             self.wake.notify_one();
         }
@@ -111,18 +112,17 @@ impl Catalogue {
 
     /// The library is gone, or has another id now (`but`). Its targets have no plugin, or the bundled one of its id.
     pub(in crate::plugin) fn gone(&self, library: &Path, but: Option<&str>) {
-        let gone = self.edit(|state| {
+        let (gone, _dropped) = self.edit(|state| {
             state.files.remove(library);
             let of_it = |(id, drop_in): (&String, &DropIn)| {
                 (drop_in.library == library && but != Some(id.as_str())).then(|| id.clone())
             };
             let ids: Vec<String> = state.drop_ins.iter().filter_map(of_it).collect();
-            for id in &ids {
-                state.drop_ins.remove(id);
-                state.standings.retain(|(of, _), _| of != id);
-            }
+            let dropped: Vec<_> = ids.iter().filter_map(|id| state.drop_ins.remove(id)).collect();
+            state.standings.retain(|(of, _), _| !ids.contains(of));
             state.look_at_duplicates_again();
-            ids.into_iter().map(|id| (state.bundled.get(&id).is_some(), id)).collect::<Vec<_>>()
+            let gone = ids.into_iter().map(|id| (state.bundled.get(&id).is_some(), id)).collect::<Vec<_>>();
+            (gone, dropped)
         });
         for (bundled, id) in gone {
             let then =

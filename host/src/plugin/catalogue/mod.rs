@@ -138,9 +138,10 @@ impl Catalogue {
         if self.folder.as_os_str().is_empty() {
             return;
         }
+        let read = |library: PathBuf| Some((folder::read_manifest(&folder::manifest_of(&library)).ok()?, library));
+        let there: Vec<_> = folder::scan(&self.folder).unwrap_or_default().into_keys().filter_map(read).collect();
         let mut state = self.state();
-        for library in folder::scan(&self.folder).unwrap_or_default().into_keys() {
-            let Ok(manifest) = folder::read_manifest(&folder::manifest_of(&library)) else { continue };
+        for (manifest, library) in there {
             let stage = if self.safe_mode { Stage::Refused(Refusal::SafeMode) } else { Stage::AtStart };
             let drop_in = DropIn { library, manifest: Arc::new(manifest), in_use: None, stage };
             state.drop_ins.entry(drop_in.manifest.id.clone()).or_insert(drop_in);
@@ -237,7 +238,8 @@ impl Catalogue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the set, and tells all who follow it.
+    /// Changes the set, and tells all who follow it. What is taken out of it is to be given back by `edit`, and so
+    /// dropped without the lock: with a plugin go its processes and its file.
     fn edit<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let result = edit(&mut state);
@@ -248,8 +250,9 @@ impl Catalogue {
                 None => registry.remember([id.clone()]),
             }
         }
-        state.registry = Arc::new(registry);
+        let before = std::mem::replace(&mut state.registry, Arc::new(registry));
         drop(state);
+        drop(before);
         self.changes.send_modify(|n| *n += 1);
         result
     }

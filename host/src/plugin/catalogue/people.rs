@@ -71,14 +71,14 @@ impl Catalogue {
             tracing::info!("plugin {id}: {} by a person", if disabled { "disabled" } else { "enabled" });
             if disabled {
                 // At once: it must not be used for another look.
-                self.edit(|state| {
-                    if let Some(drop_in) = state.drop_ins.get_mut(id) {
-                        drop_in.in_use = None;
-                        let refusal = Refusal::Disabled { id: id.to_owned() };
-                        state.files.insert(drop_in.library.clone(), refusal.clone());
-                        drop_in.stage = Stage::Refused(refusal);
-                    }
+                let given_up = self.edit(|state| {
+                    let drop_in = state.drop_ins.get_mut(id)?;
+                    let refusal = Refusal::Disabled { id: id.to_owned() };
+                    state.files.insert(drop_in.library.clone(), refusal.clone());
+                    drop_in.stage = Stage::Refused(refusal);
+                    drop_in.in_use.take()
                 });
+                drop(given_up);
             } else {
                 self.look_again(id);
             }

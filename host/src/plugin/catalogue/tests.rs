@@ -136,6 +136,42 @@ fn a_file_that_cannot_be_used_leaves_the_old_one_in_use_and_says_so() {
     assert_eq!(files[0].problem.code, "no_manifest");
 }
 
+/// Goes with its plugin, and sees whether the catalogue can be asked then.
+struct Farewell {
+    catalogue: Arc<Catalogue>,
+    could_ask: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.could_ask.lock().unwrap().push(self.catalogue.state.try_lock().is_ok());
+    }
+}
+
+#[test]
+fn nobody_waits_while_a_plugin_is_put_away() {
+    let stage = Stage::new();
+    let library = stage.library("mine.so");
+    let could_ask = Arc::new(Mutex::new(Vec::new()));
+    let use_it = |version| {
+        let plugin = Plugin::of_test(manifest("mine", version));
+        let farewell = Farewell { catalogue: stage.catalogue.clone(), could_ask: could_ask.clone() };
+        plugin.listen(Arc::new(move |_: &Ended<'_>| _ = &farewell));
+        stage.catalogue.loading(&library, plugin.manifest().clone());
+        stage.catalogue.take_over(&library, plugin, "hash".into());
+    };
+    use_it("1");
+    use_it("2");
+    stage.catalogue.set_disabled("mine", true).unwrap();
+    stage.catalogue.set_disabled("mine", false).unwrap();
+    use_it("3");
+    let disabled = Refusal::Disabled { id: "mine".into() };
+    stage.catalogue.refuse(&library, Some(manifest("mine", "3").into()), disabled);
+    use_it("4");
+    stage.catalogue.gone(&library, None);
+    assert_eq!(*could_ask.lock().unwrap(), [true; 4]);
+}
+
 #[test]
 fn another_file_of_the_same_id_touches_nothing_of_the_one_in_use() {
     let stage = Stage::new();
