@@ -4,8 +4,8 @@
 //! would ask some routes three times within milliseconds: most of what watching costs, and load on the user's server.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,26 +16,54 @@ use crate::probe::http::{Answer, Call, To};
 
 /// An answer older than this is not given again: what it says may have changed.
 const FRESH: Duration = Duration::from_secs(1);
+/// Larger answers are not kept, in bytes: what several depths ask for is short.
+const ONE_MAX: usize = 64 * 1024;
+/// Of all together, in bytes; the oldest make room.
+const ALL_MAX: usize = 1024 * 1024;
 
 /// The good answers of one look. Only whole `ok` answers to plain GETs at the target are kept: a failure is always
 /// asked about again, and what the target's processes say is never taken from before.
 #[derive(Debug, Default)]
-pub struct LookAnswers(Mutex<BTreeMap<String, (Instant, Answer)>>);
+pub struct LookAnswers(Mutex<VecDeque<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    path: String,
+    at: Instant,
+    answer: Answer,
+}
 
 impl LookAnswers {
     /// What the same question got a moment ago.
     pub(super) fn get(&self, call: &Call) -> Option<Answer> {
         let path = question(call)?;
-        let (at, answer) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()?;
-        (at.elapsed() < FRESH && answer.bytes <= call.max_bytes as u64).then_some(answer)
+        let all = self.all();
+        let kept = all.iter().find(|kept| kept.path == path)?;
+        (kept.at.elapsed() < FRESH && kept.answer.bytes <= call.max_bytes as u64).then(|| kept.answer.clone())
     }
 
     pub(super) fn keep(&self, call: &Call, answer: &Answer) {
-        if let (Some(path), Outcome::Ok, None) = (question(call), answer.outcome, answer.at) {
-            let kept = (Instant::now(), answer.clone());
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), kept);
+        if let (Some(path), Outcome::Ok, None) = (question(call), answer.outcome, answer.at)
+            && size(answer) <= ONE_MAX
+        {
+            let mut all = self.all();
+            all.retain(|kept| kept.path != path);
+            all.push_back(Kept { path: path.to_owned(), at: Instant::now(), answer: answer.clone() });
+            while all.iter().map(|kept| size(&kept.answer)).sum::<usize>() > ALL_MAX {
+                all.pop_front();
+            }
         }
     }
+
+    fn all(&self) -> MutexGuard<'_, VecDeque<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes of its headers and its body.
+fn size(answer: &Answer) -> usize {
+    let headers: usize = answer.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    headers + answer.body.as_ref().map_or(0, |body| body.text.len())
 }
 
 /// The path of a plain question to the target; `None`: a request that is always done.

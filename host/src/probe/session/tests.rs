@@ -171,6 +171,24 @@ async fn the_depths_of_a_look_share_good_answers_and_no_bad_ones() {
     assert_eq!(count.load(Ordering::SeqCst), 2, "a failure is asked about again");
 }
 
+#[tokio::test]
+async fn what_the_depths_of_a_look_share_is_bounded_in_bytes() {
+    let look = || Some(Arc::<LookAnswers>::default());
+    let (server, count) = counting(ok(&"x".repeat(100 * 1024))).await;
+    let stage = Stage { answers: look(), ..Stage::at(server.address()) };
+    stage.play([get("/long"), get("/long"), report()]).await;
+    assert_eq!(count.load(Ordering::SeqCst), 2, "what is that long is not kept");
+
+    let (server, count) = counting(ok(&"x".repeat(60 * 1024))).await;
+    let stage = Stage { answers: look(), ..Stage::at(server.address()) };
+    let paths: Vec<String> = (0..20).map(|i| format!("/{i}")).collect();
+    stage.play(paths.iter().map(|path| get(path)).chain([report()])).await;
+    stage.play([get("/19"), report()]).await;
+    assert_eq!(count.load(Ordering::SeqCst), 20, "the newest is kept");
+    stage.play([get("/0"), report()]).await;
+    assert_eq!(count.load(Ordering::SeqCst), 21, "the oldest made room");
+}
+
 #[test]
 fn the_start_has_whole_seconds_and_the_effects_of_this_host() {
     let kind = SessionKind::Repair { repair: "unload".into(), args: Map::new() };
