@@ -56,6 +56,30 @@ fn new_in_c(folder: &Path, change: impl Fn(String) -> String) -> String {
 }
 
 #[test]
+fn whoever_reads_may_go_before_the_end() {
+    for arguments in [&["plugin", "list"][..], &["plugin", "check", "ollama", "--only", "manifest_reads"], &["--help"]]
+    {
+        let data = tempfile::tempdir().expect("a folder");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(MONITOR).args(arguments).env("HOME", data.path()).stdout(writer).output();
+        let output = output.expect("ai-monitor starts");
+        let said = printed(&output);
+        assert!(!said.contains("panicked") && output.status.code() != Some(101), "{arguments:?}: {said}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let data = tempfile::tempdir().expect("a folder");
+    let full = fs::File::options().write(true).open("/dev/full").expect("the full device");
+    let output = Command::new(MONITOR).args(["plugin", "list"]).env("HOME", data.path()).stdout(full).output();
+    let output = output.expect("ai-monitor starts");
+    assert!(!output.status.success() && printed(&output).contains("the output cannot be written"), "{output:?}");
+}
+
+#[test]
 fn no_command_touches_a_file_of_grants_that_it_cannot_understand() {
     let data = tempfile::tempdir().expect("a folder");
     let (file, broken) = (data.path().join("plugins.json"), "{\"plugins\":{\"mine\":");

@@ -14,7 +14,7 @@ use crate::{
         Bed, Monitor,
         canned::{Canned, answer},
         isolated,
-        misbehaving::{self, ComesTo, Way},
+        misbehaving::{self, ComesTo},
         small_plugin::Small,
     },
     test_name,
@@ -367,7 +367,7 @@ fn a_folder_of_misbehaving_plugins_harms_nobody_else() {
 
 /// Waits until the plugin is in this state, with these words in the reason.
 fn wait_plugin(monitor: &Monitor, id: &str, state: &str, words: &str) {
-    monitor.wait_for(5 * SOON, &format!("{id} to be {state}: {words}"), |monitor| {
+    monitor.wait_for(3 * SOON, &format!("{id} to be {state}: {words}"), |monitor| {
         let plugin = plugin(monitor, id);
         let why = plugin["why"].as_str().unwrap_or_default();
         // Where the machine is so busy that a session's time is over before its requests are.

@@ -35,7 +35,7 @@ pub(super) fn check(file: &Path, flags: &Flags) -> anyhow::Result<ExitCode> {
     if !broken.is_empty() {
         bail!("{}", broken.join("\n"));
     }
-    println!(
+    say!(
         "{}: good. {} target{}.",
         file.display(),
         config.targets.len(),
@@ -46,7 +46,7 @@ pub(super) fn check(file: &Path, flags: &Flags) -> anyhow::Result<ExitCode> {
             Some(command) => format!("mended with policy {}, started by: {}", target.policy, command.join(" ")),
             None => "observed only: no command".into(),
         };
-        println!("  {} ({} at {}): {mends}", target.name, target.backend, target.url.as_str().trim_end_matches('/'));
+        say!("  {} ({} at {}): {mends}", target.name, target.backend, target.url.as_str().trim_end_matches('/'));
     }
     Ok(ExitCode::SUCCESS)
 }

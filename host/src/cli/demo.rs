@@ -46,10 +46,10 @@ pub(super) async fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = config::load(&flags, &Registry::bundled())?;
     let began = Instant::now();
     let interrupted = run::ended_by_signal()?;
-    println!("The demo: a model server of our own (it speaks Ollama's protocol; its engine is a child process),");
-    println!("watched by this monitor, in {} and on ports of its own.\n", folder.path().display());
+    say!("The demo: a model server of our own (it speaks Ollama's protocol; its engine is a child process),");
+    say!("watched by this monitor, in {} and on ports of its own.\n", folder.path().display());
     let running = run::start(&flags, config).await?;
-    println!("Dashboard while it runs: http://{}/\n", running.listen);
+    say!("Dashboard while it runs: http://{}/\n", running.listen);
     // A demo that is broken off must leave no server behind, as one that went to its end.
     let played = tokio::select! {
         result = play(&running, port, began) => Some(result),
@@ -59,12 +59,12 @@ pub(super) async fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
     running.stop().await;
     end_servers(&journal.started_processes(TARGET)).await;
     let Some(result) = played else {
-        println!("\nThe demo was broken off. Its server was ended, and its folder is removed.");
+        say!("\nThe demo was broken off. Its server was ended, and its folder is removed.");
         return Ok(ExitCode::SUCCESS);
     };
     result?;
-    println!("The demo server was ended, and its folder is removed. It took {:.0} s.", began.elapsed().as_secs_f64());
-    println!("\nYour own servers: start ai-monitor without arguments, and it tells what it finds.");
+    say!("The demo server was ended, and its folder is removed. It took {:.0} s.", began.elapsed().as_secs_f64());
+    say!("\nYour own servers: start ai-monitor without arguments, and it tells what it finds.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -82,7 +82,7 @@ fn configuration(programs: &Programs, port: u16, folder: &Path) -> String {
 }
 
 async fn play(running: &Running, port: u16, began: Instant) -> anyhow::Result<()> {
-    let say = |text: String| println!("{:5.1} s  {text}", began.elapsed().as_secs_f64());
+    let say = |text: String| say!("{:5.1} s  {text}", began.elapsed().as_secs_f64());
     let first = healed_since(running, 0, began, "start the server, which does not run yet").await?;
     say("the server was started".into());
 
@@ -100,10 +100,10 @@ async fn play(running: &Running, port: u16, began: Instant) -> anyhow::Result<()
     let third = healed_since(running, second, began, "end the engine, not the server").await?;
     user.abort();
     for id in [second, third] {
-        println!();
-        print!("{}", running.monitor.explain(id).unwrap_or_default());
+        say!("");
+        show!("{}", running.monitor.explain(id).unwrap_or_default());
     }
-    println!();
+    say!("");
     Ok(())
 }
 
@@ -129,7 +129,7 @@ async fn healed_since(running: &Running, seen: IncidentId, began: Instant, what:
     if let Some(row) = row {
         let by = row.by.map(|by| format!(" by {by}")).unwrap_or_default();
         let ended = row.ended.map_or("open", |e| e.as_str()).replace('_', " ");
-        println!("{:5.1} s  seen as {}, {ended}{by}", began.elapsed().as_secs_f64(), row.class);
+        say!("{:5.1} s  seen as {}, {ended}{by}", began.elapsed().as_secs_f64(), row.class);
         if ended != "healed" {
             bail!("the demo did not end as it should: incident #{id} {ended}: {}", row.reason.unwrap_or_default());
         }

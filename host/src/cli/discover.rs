@@ -12,6 +12,7 @@ use ai_monitor_plugin_api::{
 use anyhow::Context;
 use serde_json::{Value, json};
 
+use super::out;
 use crate::{
     config::{self, Flags, model::Target},
     health::observation::Identity,
@@ -70,23 +71,23 @@ pub(super) async fn run(flags: &Flags, as_json: bool, save: bool) -> anyhow::Res
         let found: Vec<Value> = servers.iter().map(in_json).collect();
         let looked: Vec<Value> = discovery.looked.iter().map(looked_in_json).collect();
         let all = json!({ "found": found, "looked": looked, "configuration": text, "config_file": path, "note": saved.trim() });
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        out::json(&all)?;
         return Ok(code);
     }
-    print!("{}", in_words(&servers, &discovery));
+    show!("{}", in_words(&servers, &discovery));
     if !new.is_empty() {
         let (verb, flag) = match (save, path.exists()) {
             (true, _) => ("", String::new()),
             (false, false) => (", to save as", format!(" {} (--save does it)", path.display())),
             (false, true) => (", to add to", format!(" {}", path.display())),
         };
-        println!("\nA configuration for {}{verb}{flag}:\n", if new.len() == 1 { "it" } else { "them" });
+        say!("\nA configuration for {}{verb}{flag}:\n", if new.len() == 1 { "it" } else { "them" });
         for line in text.lines() {
-            println!("    {line}");
+            say!("    {line}");
         }
-        println!();
+        say!("");
     }
-    print!("{saved}");
+    show!("{saved}");
     Ok(code)
 }
 
@@ -97,7 +98,7 @@ fn read_configuration(flags: &Flags, registry: &Registry, exists: bool) -> (Sock
     match config::load(&flags, registry) {
         Ok(config) => (config.listen, config.targets),
         Err(error) => {
-            eprintln!("The configuration has mistakes, so what is in it is not left out below:\n{error}\n");
+            complain!("The configuration has mistakes, so what is in it is not left out below:\n{error}\n");
             let given = flags.listen.and_then(|listen| listen.parse().ok());
             (given.unwrap_or(config::LISTEN), Vec::new())
         }

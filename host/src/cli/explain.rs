@@ -12,20 +12,20 @@ use crate::{
 pub(super) fn explain(flags: &Flags, id: Option<i64>) -> anyhow::Result<ExitCode> {
     let data = config::places(flags).data;
     if !Journal::exists(&data) {
-        println!("Nothing has been watched yet: there is no journal in {}.", data.display());
-        println!("Another data folder is named by --data-dir DIR.");
+        say!("Nothing has been watched yet: there is no journal in {}.", data.display());
+        say!("Another data folder is named by --data-dir DIR.");
         return Ok(ExitCode::SUCCESS);
     }
     let journal = Journal::open_read_only(&data)?;
     let newest = journal.newest()?;
     let Some(id) = id.or(newest) else {
-        println!("No incident yet. The journal is in {}.", data.display());
-        println!("What is only observed opens none: see ai-monitor status.");
+        say!("No incident yet. The journal is in {}.", data.display());
+        say!("What is only observed opens none: see ai-monitor status.");
         return Ok(ExitCode::SUCCESS);
     };
     match journal.explain(id) {
         Some(text) => {
-            print!("{text}");
+            show!("{text}");
             Ok(ExitCode::SUCCESS)
         }
         None => match newest {

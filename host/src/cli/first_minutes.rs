@@ -22,16 +22,16 @@ pub(super) async fn tell(running: &Running) {
     let core = running.monitor.core();
     if core.config.file.is_some() {
         wait_for_first_looks(running).await;
-        print!("{}", configured(&running.monitor.snapshot(), running));
+        show!("{}", configured(&running.monitor.snapshot(), running));
         return;
     }
     let discovery = running.monitor.discover().await;
     wait_for_first_looks(running).await;
     let snapshot = running.monitor.snapshot();
     if snapshot.targets.is_empty() {
-        print!("{}", nothing(&discovery, running));
+        show!("{}", nothing(&discovery, running));
     } else {
-        print!("{}", found(&snapshot, &discovery, running));
+        show!("{}", found(&snapshot, &discovery, running));
     }
     tokio::spawn(running.monitor.clone().keep_discovering());
 }

@@ -16,7 +16,7 @@ pub(super) async fn heal(flags: &Flags, name: Option<String>, force: bool) -> an
     if let Some(name) = &name {
         body["model"] = json!(name);
         let answer = client.post("/api/ai-monitor/heal", &body, WITHIN).await?;
-        println!("{}", answer.get("message").and_then(Value::as_str).unwrap_or_default());
+        say!("{}", answer.get("message").and_then(Value::as_str).unwrap_or_default());
         let good = answer.get("success").and_then(Value::as_bool).unwrap_or(false);
         return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
@@ -27,10 +27,10 @@ pub(super) async fn heal(flags: &Flags, name: Option<String>, force: bool) -> an
     for (name, result) in results {
         let well = result.as_bool().unwrap_or(false);
         good &= well;
-        println!("{name}: {}", if well { "well" } else { "not healed (see: ai-monitor explain)" });
+        say!("{name}: {}", if well { "well" } else { "not healed (see: ai-monitor explain)" });
     }
     if results.is_empty() {
-        println!("No target is enabled.");
+        say!("No target is enabled.");
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,5 +1,8 @@
 //! The command line: one file per command.
 
+#[macro_use]
+mod out;
+
 mod check;
 mod client;
 mod demo;
@@ -119,7 +122,7 @@ pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the system gives no threads or events: {error}");
+            complain!("error: the system gives no threads or events: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -138,9 +141,9 @@ pub fn main() -> ExitCode {
     // A read that a hung disk or a policy's thread holds must not hold our end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     match result {
-        Ok(code) => code,
+        Ok(code) => out::code(code),
         Err(error) => {
-            eprintln!("{}", render(&error));
+            complain!("{}", render(&error));
             ExitCode::FAILURE
         }
     }

@@ -116,11 +116,11 @@ impl Running {
     pub(super) async fn end(self) {
         let keep_running = self.stop().await;
         if keep_running.is_empty() {
-            println!("\nai-monitor has ended. No watched server was running.");
+            say!("\nai-monitor has ended. No watched server was running.");
         } else {
-            println!("\nai-monitor has ended. These servers keep running:");
+            say!("\nai-monitor has ended. These servers keep running:");
             for (name, pid) in keep_running {
-                println!("  {name} (process {pid})");
+                say!("  {name} (process {pid})");
             }
         }
     }

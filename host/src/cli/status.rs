@@ -5,18 +5,18 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 
-use super::client::Client;
+use super::{client::Client, out};
 use crate::{config::Flags, monitor::view::Snapshot, plugin::PluginsView};
 
 pub(super) async fn status(flags: &Flags, json: bool) -> anyhow::Result<ExitCode> {
     let answer = Client::of(flags)?.get("/api/ai-monitor/targets", Duration::from_secs(5)).await?;
     let data = answer.get("data").cloned().context("the answer has no data")?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&data)?);
+        out::json(&data)?;
         return Ok(ExitCode::SUCCESS);
     }
     let snapshot: Snapshot = serde_json::from_value(data).context("the answer is of another version of ai-monitor")?;
-    print!("{}", render(&snapshot));
+    show!("{}", render(&snapshot));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::source::Source;
+use crate::cli::out;
 
 /// For one rule, on a machine that has other things to do.
 const RULE_PATIENCE: Duration = Duration::from_secs(120);
@@ -76,11 +77,11 @@ pub(super) async fn check(args: Args) -> anyhow::Result<ExitCode> {
     if args.alone {
         let [rule] = rules[..] else { bail!("`--alone` goes with one `--only`") };
         let row = super::alone::test(&args, &source, rule).await?;
-        println!("\n{MARK}{}", serde_json::to_string(&row)?);
+        out::raw(&format!("\n{MARK}{}", serde_json::to_string(&row)?));
         return Ok(ExitCode::SUCCESS);
     }
     if source.manifest_beside()?.is_none() && matches!(source, Source::Library(_)) {
-        eprintln!("note: no manifest lies beside the library, so whether they are the same is not tested");
+        complain!("note: no manifest lies beside the library, so whether they are the same is not tested");
     }
     for file in &args.recording {
         super::source::read_recording(file)?;
@@ -109,9 +110,9 @@ pub(super) async fn check(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         let all = serde_json::json!({"plugin": args.plugin, "seed": args.seed, "passed": passed, "failed": failed,
             "does_not_apply": rest, "rules": told});
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        out::json(&all)?;
     } else {
-        println!("\n{passed} rules passed, {failed} failed, {rest} could not be put to the test. Seed {}.", args.seed);
+        say!("\n{passed} rules passed, {failed} failed, {rest} could not be put to the test. Seed {}.", args.seed);
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -218,17 +219,17 @@ fn saved(args: &Args, rule: &str, text: &str) -> anyhow::Result<Option<PathBuf>>
 
 fn print(row: &Row, session: Option<&Path>, has_session: bool, plugin: &str) {
     match row.verdict.as_str() {
-        "passed" => println!("ok    {} ({})", row.rule, row.text),
+        "passed" => say!("ok    {} ({})", row.rule, row.text),
         "failed" => {
-            println!("FAIL  {}: {} (section {})", row.rule, row.says, row.section);
-            println!("      {}", row.text.replace('\n', "\n      "));
+            say!("FAIL  {}: {} (section {})", row.rule, row.says, row.section);
+            say!("      {}", row.text.replace('\n', "\n      "));
             match session {
-                Some(path) => println!("      see it again: ai-monitor plugin replay {} {plugin}", path.display()),
-                None if has_session => println!("      `--save DIR` writes the session that shows it"),
+                Some(path) => say!("      see it again: ai-monitor plugin replay {} {plugin}", path.display()),
+                None if has_session => say!("      `--save DIR` writes the session that shows it"),
                 None => {}
             }
         }
-        _ => println!("-     {}: does not apply: {}", row.rule, row.text),
+        _ => say!("-     {}: does not apply: {}", row.rule, row.text),
     }
 }
 

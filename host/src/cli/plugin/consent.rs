@@ -12,12 +12,12 @@ pub(super) async fn consent(flags: &Flags, id: &str, yes: bool) -> anyhow::Resul
     let way = Way::of(flags)?;
     let plugin = way.one(id).await?;
     let Some(more) = plugin.asks_for else {
-        println!("{id} asks for nothing more: {}", plugin.why);
+        say!("{id} asks for nothing more: {}", plugin.why);
         return Ok(ExitCode::SUCCESS);
     };
     let version = plugin.next_version.unwrap_or(plugin.version);
-    println!("{id} {version} asks for more than was granted:");
-    print!("{}", question::lines(&more));
+    say!("{id} {version} asks for more than was granted:");
+    show!("{}", question::lines(&more));
     if !question::yes("Grant that?", yes)? {
         bail!("nothing was granted");
     }
@@ -30,6 +30,6 @@ pub(super) async fn consent(flags: &Flags, id: &str, yes: bool) -> anyhow::Resul
             format!("{id} is granted what it asks for, and will be loaded when ai-monitor runs")
         }
     };
-    println!("{message}");
+    say!("{message}");
     Ok(ExitCode::SUCCESS)
 }

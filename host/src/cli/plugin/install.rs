@@ -39,11 +39,11 @@ pub(super) async fn install(
         Way::Unattended(places) => places.plugins.clone(),
     };
     let asks = Grants::of(&manifest);
-    println!("{} {} ({}) may ask a target:", manifest.id, manifest.version, manifest.label);
-    print!("{}", question::lines(&asks));
+    say!("{} {} ({}) may ask a target:", manifest.id, manifest.version, manifest.label);
+    show!("{}", question::lines(&asks));
     let before = way.all().await?.one(&manifest.id).cloned();
     if let Some(before) = &before {
-        println!("{}", in_place_of(before, &asks));
+        say!("{}", in_place_of(before, &asks));
     }
     if !question::yes(&format!("Install it into {}?", place.display()), yes)? {
         bail!("nothing was installed");
@@ -59,7 +59,7 @@ pub(super) async fn install(
             Store::read(&places.data)?.change(&manifest.id, |kept| {
                 kept.grants = Some(kept.grants.take().unwrap_or_default().with(&asks));
             })?;
-            println!("{} {} is installed, and will be loaded when ai-monitor runs.", manifest.id, manifest.version);
+            say!("{} {} is installed, and will be loaded when ai-monitor runs.", manifest.id, manifest.version);
             Ok(ExitCode::SUCCESS)
         }
         Way::Monitor(client) => taken_up(&way, client, &manifest, &asks).await,
@@ -121,7 +121,7 @@ async fn taken_up(way: &Way, client: &Client, manifest: &Manifest, asks: &Grants
             bail!("{name} was copied, and is not used: {}. What to do: {}", problem.text, problem.remedy);
         }
         if plugin.state == PluginState::Ready {
-            println!("{name} is in use.");
+            say!("{name} is in use.");
             return Ok(ExitCode::SUCCESS);
         }
     }

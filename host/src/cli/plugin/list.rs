@@ -6,6 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 
 use super::way::Way;
 use crate::{
+    cli::out,
     config::Flags,
     plugin::{PluginView, PluginsView, Source},
 };
@@ -14,13 +15,13 @@ pub(super) async fn list(flags: &Flags, json: bool) -> anyhow::Result<ExitCode> 
     let way = Way::of(flags)?;
     let all = way.all().await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        out::json(&all)?;
         return Ok(ExitCode::SUCCESS);
     }
     if matches!(way, Way::Unattended(_)) {
-        println!("No monitor runs with this data folder: the libraries of the folder are not loaded.");
+        say!("No monitor runs with this data folder: the libraries of the folder are not loaded.");
     }
-    print!("{}", render(&all));
+    show!("{}", render(&all));
     Ok(ExitCode::SUCCESS)
 }
 

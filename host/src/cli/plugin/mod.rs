@@ -92,6 +92,6 @@ pub(super) async fn plugin(flags: &Flags, command: Command) -> anyhow::Result<Ex
 }
 
 async fn switch(flags: &Flags, id: &str, what: &str) -> anyhow::Result<ExitCode> {
-    println!("{}", Way::of(flags)?.switch(id, what).await?);
+    say!("{}", Way::of(flags)?.switch(id, what).await?);
     Ok(ExitCode::SUCCESS)
 }

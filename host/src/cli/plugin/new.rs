@@ -50,7 +50,7 @@ pub(super) fn new(args: &Args) -> anyhow::Result<ExitCode> {
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    println!("{} is written; its README has the next three commands.", folder.display());
+    say!("{} is written; its README has the next three commands.", folder.display());
     Ok(ExitCode::SUCCESS)
 }
 

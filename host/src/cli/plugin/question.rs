@@ -1,6 +1,6 @@
 //! What a plugin asks for, in lines, and a question that needs a yes.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use anyhow::bail;
 
@@ -35,8 +35,7 @@ pub(super) fn yes(question: &str, given: bool) -> anyhow::Result<bool> {
     if !input.is_terminal() {
         bail!("this needs a yes, and nobody can be asked here: look at it and give --yes");
     }
-    print!("{question} [y/N] ");
-    std::io::stdout().flush()?;
+    show!("{question} [y/N] ");
     let mut answer = String::new();
     input.lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

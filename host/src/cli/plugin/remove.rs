@@ -20,7 +20,7 @@ pub(super) async fn remove(flags: &Flags, id: &str, yes: bool) -> anyhow::Result
         bail!("nothing was removed");
     }
     take_out(Path::new(library))?;
-    println!("{id} is removed.");
+    say!("{id} is removed.");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -39,22 +39,22 @@ pub(super) async fn replay(args: &Args) -> anyhow::Result<ExitCode> {
     let plugin = Source::find(&name)?.open().await?;
     let manifest = plugin.manifest();
     if let Some(header) = &recording.header {
-        println!("{} {}, {}: {}", header.plugin, header.version, header.backend, header.shows);
+        say!("{} {}, {}: {}", header.plugin, header.version, header.backend, header.shows);
     }
-    println!("played to {} {}, {} steps", manifest.id, manifest.version, recording.steps.len());
+    say!("played to {} {}, {} steps", manifest.id, manifest.version, recording.steps.len());
     let mut session = plugin.session().await?;
     for (index, step) in recording.steps.iter().enumerate() {
         let event: Event =
             serde_json::from_str(&step.event).with_context(|| format!("the event of step {index} cannot be read"))?;
         let said = said(&session.step(&event).await);
         if let Err(difference) = recording.compare(index, &said) {
-            println!("{difference}");
+            say!("{difference}");
             return Ok(ExitCode::FAILURE);
         }
         if matches!(said, Said::Failed { .. }) {
-            println!("step {index}: it fails as it did");
+            say!("step {index}: it fails as it did");
         }
     }
-    println!("no difference");
+    say!("no difference");
     Ok(ExitCode::SUCCESS)
 }

@@ -87,7 +87,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let client = Driver::new()?.target(&args.url, None);
     let (traced, log) = Traced::new(plugin.session().await?, false);
-    println!("{} {} at {}", manifest.id, manifest.version, client.url());
+    say!("{} {} at {}", manifest.id, manifest.version, client.url());
     let (end, report) = match &args.repair {
         None => {
             let Some(spec) = manifest.probes.get(&args.depth) else {
@@ -134,18 +134,18 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let recording = std::mem::take(&mut *log.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         fs::write(file, headed(recording, &manifest, &args).to_text())
             .with_context(|| format!("cannot write {}", file.display()))?;
-        println!(
+        say!(
             "written: {}. The target's authorisation is not in it; look through what the server answered before you share it.",
             file.display()
         );
     }
     match (end, report) {
         (SessionEnd::Report, Some(report)) => {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            say!("{}", serde_json::to_string_pretty(&report)?);
             Ok(ExitCode::SUCCESS)
         }
         (end, _) => {
-            println!("no report: {}", end.failure().unwrap_or_else(|| "it gave none".into()));
+            say!("no report: {}", end.failure().unwrap_or_else(|| "it gave none".into()));
             Ok(ExitCode::FAILURE)
         }
     }

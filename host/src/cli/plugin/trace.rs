@@ -33,7 +33,7 @@ impl Traced {
 
     fn say(&self, line: impl FnOnce() -> String) {
         if !self.quiet {
-            println!("{}", line());
+            say!("{}", line());
         }
     }
 }
