@@ -67,6 +67,8 @@
  * @property {number} abi
  * @property {"bundled"|"folder"} origin
  * @property {string|null} library
+ * @property {string|null} library_hash
+ * @property {string|null} in_use_hash
  * @property {boolean} replaces_bundled
  * @property {string} state
  * @property {string} why
@@ -80,7 +82,7 @@
  * @property {string[]} targets
  */
 
-/** @typedef {{file: string, problem: Problem}} PluginFile */
+/** @typedef {{file: string, hash: string|null, problem: Problem}} PluginFile */
 
 /** @typedef {{safe_mode: boolean, folder: string, plugins: Plugin[], files: PluginFile[]}} Plugins */
 

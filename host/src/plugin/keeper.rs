@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Catalogue, Grants, LoadError, Plugin, Refusal, admission, child,
-    folder::{self, Checked, Copies, FolderWatch, Pair, PrivateCopy},
+    folder::{self, Checked, Copies, FolderWatch, Pair, PrivateCopy, Rejected},
 };
 
 /// A file that did not change for so long is whole.
@@ -189,25 +189,23 @@ impl Keeper {
         let checked = tokio::task::spawn_blocking(move || folder::check(&path)).await;
         let Some(seen) = self.seen.get_mut(&library) else { return };
         seen.done = true;
-        let (manifest, checked) = match checked {
-            Ok(Ok(checked)) => (Some(checked.manifest.clone()), Ok(checked)),
-            Ok(Err((refusal, manifest))) => (manifest, Err(refusal)),
-            Err(error) => (None, Err(broken_off("checking", &error))),
-        };
+        let broken = |error| Err(Rejected { refusal: broken_off("checking", &error), manifest: None, hash: None });
+        let checked = checked.unwrap_or_else(broken);
+        let manifest = checked.as_ref().map_or_else(|rejected| rejected.manifest.as_ref(), |c| Some(&c.manifest));
         // Whatever is wrong with the file: by its manifest it is another plugin now, and no longer the one it was.
-        if let Some(id) = manifest.as_ref().map(|manifest| &manifest.id)
-            && seen.id.replace(id.clone()).is_some_and(|before| before != *id)
+        if let Some(id) = manifest.map(|manifest| manifest.id.clone())
+            && seen.id.replace(id.clone()).is_some_and(|before| before != id)
         {
-            self.catalogue.gone(&library, Some(id));
+            self.catalogue.gone(&library, Some(&id));
         }
-        let refusal = match checked {
+        let rejected = match checked {
             Ok(checked) => match self.refusal(&library, &checked) {
-                Some(refusal) => refusal,
+                Some(refusal) => checked.rejected(refusal),
                 None => return self.load(library, checked),
             },
-            Err(refusal) => refusal,
+            Err(rejected) => rejected,
         };
-        self.catalogue.refuse(&library, manifest, refusal);
+        self.catalogue.reject(&library, rejected);
     }
 
     /// What forbids to load it.
@@ -234,7 +232,7 @@ impl Keeper {
     fn load(&mut self, library: PathBuf, checked: Checked) {
         let Some(pair) = self.seen.get(&library).map(|seen| seen.pair.clone()) else { return };
         let Checked { manifest, library: mut file, hash } = checked;
-        self.catalogue.loading(&library, manifest.clone());
+        self.catalogue.loading(&library, manifest.clone(), &hash);
         let (copies, loader) = (self.copies.clone(), self.loader.clone());
         let of = (library.clone(), manifest.clone());
         let load = self.loads.spawn(async move {

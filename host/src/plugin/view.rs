@@ -50,6 +50,10 @@ pub struct PluginView {
     pub origin: Source,
     /// The library in the folder.
     pub library: Option<String>,
+    /// SHA-256 of that file as it was last looked at.
+    pub library_hash: Option<String>,
+    /// And of the one that is in use, which differs where the file there now is not used (yet).
+    pub in_use_hash: Option<String>,
     /// It stands in for a bundled plugin of the same id.
     pub replaces_bundled: bool,
     pub state: PluginState,
@@ -118,5 +122,7 @@ impl PluginState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileView {
     pub file: String,
+    /// SHA-256 of it as it was last looked at.
+    pub hash: Option<String>,
     pub problem: Problem,
 }

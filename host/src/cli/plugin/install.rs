@@ -1,7 +1,7 @@
 //! `ai-monitor plugin install PATH`: shows what a plugin may ask for and, with a yes, puts it into the folder.
 
 use std::{
-    io::Write,
+    io::{Seek, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -15,11 +15,13 @@ use super::{question, way::Way};
 use crate::{
     cli::client::Client,
     config::Flags,
-    plugin::{Grants, PluginState, PluginView, Store, folder},
+    plugin::{Grants, PluginState, PluginView, Problem, Store, folder},
 };
 
 /// A running monitor takes the library up within this, or says why not.
-const TAKEN_UP_WITHIN: Duration = Duration::from_secs(30);
+const TAKEN_UP_WITHIN: Duration = Duration::from_secs(60);
+/// Between two questions to it.
+const ASKED_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) async fn install(
     flags: &Flags,
@@ -27,8 +29,13 @@ pub(super) async fn install(
     manifest_file: Option<&Path>,
     yes: bool,
 ) -> anyhow::Result<ExitCode> {
+    if !folder::is_librarys_name(library) {
+        let endings = folder::ENDINGS.map(|ending| format!(".{ending}")).join(", ");
+        bail!("{} would not be seen in the plugin folder: a library's name ends in {endings}", library.display());
+    }
     let manifest_file = manifest_file.map_or_else(|| folder::manifest_of(library), Path::to_owned);
-    let manifest = folder::read_manifest(&manifest_file).map_err(|refusal| {
+    // Read once: what is installed is what was shown.
+    let (manifest, manifest_text) = folder::read_manifest_and_text(&manifest_file).map_err(|refusal| {
         anyhow::anyhow!("{}: {refusal}. What to do: {}", manifest_file.display(), refusal.remedy())
     })?;
     folder::check_platform(library)
@@ -48,7 +55,7 @@ pub(super) async fn install(
     if !question::yes(&format!("Install it into {}?", place.display()), yes)? {
         bail!("nothing was installed");
     }
-    put(library, &manifest_file, &place)?;
+    let placed = put(library, &manifest_text, &place)?;
     // Another file with its id would keep it out.
     let file = library.file_name().unwrap_or_default();
     if let Some(old) = before.and_then(|b| b.library).map(PathBuf::from).filter(|old| old.file_name() != Some(file)) {
@@ -62,7 +69,7 @@ pub(super) async fn install(
             say!("{} {} is installed, and will be loaded when ai-monitor runs.", manifest.id, manifest.version);
             Ok(ExitCode::SUCCESS)
         }
-        Way::Monitor(client) => taken_up(&way, client, &manifest, &asks).await,
+        Way::Monitor(client) => taken_up(&way, client, &manifest, &asks, &placed).await,
     }
 }
 
@@ -77,53 +84,142 @@ fn in_place_of(before: &PluginView, asks: &Grants) -> String {
     }
 }
 
-/// Copies both, each whole at once: the manifest first, so that a library never stands without its own.
-fn put(library: &Path, manifest: &Path, place: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(place).with_context(|| format!("{} cannot be made", place.display()))?;
-    let target = place.join(library.file_name().context("the path names no file")?);
-    let files = [(manifest, target.with_extension("json"), 0o644), (library, target.clone(), 0o755)];
-    for (from, to, mode) in files {
-        copy(from, &to, mode).with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))?;
-    }
-    Ok(())
+/// A library in the folder.
+struct Placed {
+    library: PathBuf,
+    /// SHA-256 of its bytes: it tells it from what was there before.
+    hash: String,
 }
 
-fn copy(from: &Path, to: &Path, mode: u32) -> std::io::Result<()> {
+/// Puts both there, each whole at once: the manifest first, so that a library never stands without its own.
+fn put(library: &Path, manifest: &[u8], place: &Path) -> anyhow::Result<Placed> {
+    std::fs::create_dir_all(place).with_context(|| format!("{} cannot be made", place.display()))?;
+    let target = place.join(library.file_name().context("the path names no file")?);
+    let beside = target.with_extension("json");
+    copy(&mut &*manifest, &beside, 0o644).with_context(|| format!("{} cannot be written", beside.display()))?;
+    let hash = std::fs::File::open(library).and_then(|mut from| copy(&mut from, &target, 0o755));
+    let hash = hash.with_context(|| format!("{} cannot be copied to {}", library.display(), target.display()))?;
+    Ok(Placed { library: target, hash })
+}
+
+/// Gives the hash of what was written.
+fn copy(from: &mut impl std::io::Read, to: &Path, mode: u32) -> std::io::Result<String> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let mut new = tempfile::Builder::new().prefix(".").suffix(".new").tempfile_in(folder)?;
-    std::io::copy(&mut std::fs::File::open(from)?, &mut new)?;
+    std::io::copy(from, &mut new)?;
     new.flush()?;
+    new.rewind()?;
+    let hash = folder::hash(&mut new)?;
     #[cfg(unix)]
     new.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     #[cfg(not(unix))]
     let _ = mode;
     new.as_file().sync_all()?;
     new.persist(to).map_err(|error| error.error)?;
-    Ok(())
+    Ok(hash)
 }
 
-/// Waits until the running monitor uses it, and consents to what was shown here.
-async fn taken_up(way: &Way, client: &Client, manifest: &Manifest, asks: &Grants) -> anyhow::Result<ExitCode> {
+/// Asks the running monitor until it has looked at these very bytes, and consents to what was shown here.
+async fn taken_up(
+    way: &Way,
+    client: &Client,
+    manifest: &Manifest,
+    asks: &Grants,
+    placed: &Placed,
+) -> anyhow::Result<ExitCode> {
     let until = tokio::time::Instant::now() + TAKEN_UP_WITHIN;
     let name = format!("{} {}", manifest.id, manifest.version);
-    while tokio::time::Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let Ok(plugin) = way.one(&manifest.id).await else { continue };
-        let is_new = plugin.next_version.as_ref().unwrap_or(&plugin.version) == &manifest.version;
-        if !is_new || plugin.library.is_none() {
-            continue;
-        }
-        if let Some(more) = plugin.asks_for.as_ref().filter(|more| asks.missing(more).is_empty()) {
-            Way::post(client, &manifest.id, "consent", json!({ "asks_for": more })).await?;
-            continue;
-        }
-        if let Some(problem) = &plugin.problem {
-            bail!("{name} was copied, and is not used: {}. What to do: {}", problem.text, problem.remedy);
-        }
-        if plugin.state == PluginState::Ready {
-            say!("{name} is in use.");
+    let not_used = |problem: &Problem| {
+        anyhow::anyhow!("{name} was copied, and is not used: {}. What to do: {}", problem.text, problem.remedy)
+    };
+    loop {
+        let all = way.all().await?;
+        if all.safe_mode {
+            say!("{name} is installed, and will be loaded when ai-monitor runs without --safe-mode.");
             return Ok(ExitCode::SUCCESS);
         }
+        let is_it = |file: &str, hash: Option<&str>| Path::new(file) == placed.library && hash == Some(&placed.hash);
+        let plugin = all.one(&manifest.id);
+        let plugin = plugin.filter(|p| is_it(p.library.as_deref().unwrap_or_default(), p.library_hash.as_deref()));
+        if let Some(plugin) = plugin {
+            match said_of(plugin, asks) {
+                Said::InUse => {
+                    say!("{name} is in use.");
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Said::Asks(more) => {
+                    Way::post(client, &manifest.id, "consent", json!({ "asks_for": more })).await?;
+                    continue;
+                }
+                Said::Not(problem) => return Err(not_used(problem)),
+                Said::NotYet => {}
+            }
+        } else if let Some(file) = all.files.iter().find(|file| is_it(&file.file, file.hash.as_deref())) {
+            return Err(not_used(&file.problem));
+        }
+        if tokio::time::Instant::now() >= until {
+            bail!("{name} was copied, and is not in use yet; see: ai-monitor plugin list");
+        }
+        tokio::time::sleep(ASKED_EVERY).await;
     }
-    bail!("{name} was copied, and is not in use yet; see: ai-monitor plugin list")
+}
+
+/// What a monitor says of a plugin whose new file it has looked at.
+enum Said<'a> {
+    InUse,
+    /// For more than was granted before, all of which was shown here.
+    Asks(&'a Grants),
+    Not(&'a Problem),
+    NotYet,
+}
+
+fn said_of<'a>(plugin: &'a PluginView, shown: &Grants) -> Said<'a> {
+    if let Some(more) = plugin.asks_for.as_ref().filter(|more| shown.missing(more).is_empty()) {
+        return Said::Asks(more);
+    }
+    if let Some(problem) = &plugin.problem {
+        return Said::Not(problem);
+    }
+    match plugin.state {
+        PluginState::Loading | PluginState::BackingOff => Said::NotYet,
+        _ if plugin.in_use_hash == plugin.library_hash => Said::InUse,
+        _ => Said::NotYet,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::{PluginsView, view_unattended};
+
+    fn plugin() -> PluginView {
+        let nowhere = tempfile::tempdir().unwrap();
+        let all: PluginsView = view_unattended(nowhere.path(), nowhere.path()).unwrap();
+        let hash = Some("new".to_owned());
+        PluginView { library_hash: hash, in_use_hash: Some("old".into()), ..all.one("ollama").unwrap().clone() }
+    }
+
+    #[test]
+    fn an_older_file_in_use_is_not_taken_for_the_new_one() {
+        let asks = Grants::default();
+        assert!(matches!(said_of(&plugin(), &asks), Said::NotYet), "the same version, and another file");
+        let new = PluginView { in_use_hash: Some("new".into()), ..plugin() };
+        assert!(matches!(said_of(&new, &asks), Said::InUse));
+        let failing = PluginView { state: PluginState::BackingOff, ..new };
+        assert!(matches!(said_of(&failing, &asks), Said::NotYet), "it is seen what becomes of it");
+        let problem = crate::plugin::Refusal::NoEntry.problem();
+        let refused = PluginView { problem: Some(problem), ..plugin() };
+        assert!(matches!(said_of(&refused, &asks), Said::Not(problem) if problem.code == "no_entry"));
+    }
+
+    #[test]
+    fn what_is_installed_is_what_was_read_and_named_by_its_bytes() {
+        let (from, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let library = from.path().join("mine.so");
+        std::fs::write(&library, "code").unwrap();
+        let placed = put(&library, b"{}", place.path()).unwrap();
+        assert_eq!(placed.library, place.path().join("mine.so"));
+        assert_eq!(placed.hash, folder::hash(&mut &b"code"[..]).unwrap());
+        assert_eq!(std::fs::read(place.path().join("mine.json")).unwrap(), b"{}");
+    }
 }

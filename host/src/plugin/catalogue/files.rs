@@ -8,19 +8,25 @@ use std::{
 
 use ai_monitor_plugin_api::manifest::Manifest;
 
-use super::{Catalogue, DropIn, InUse, Stage};
-use crate::plugin::{Plugin, Refusal, folder::Pair};
+use super::{Catalogue, DropIn, InUse, Stage, State};
+use crate::plugin::{
+    Plugin, Refusal,
+    folder::{Pair, Rejected},
+};
 
 impl Catalogue {
-    /// Another library that keeps this id from `library`, until it is gone.
+    /// Another library that keeps this id from `library`, as long as it is there. One that was renamed, or replaced by
+    /// another name, gives way at once, so that its successor is loaded while it still serves.
     pub(in crate::plugin) fn holder(&self, id: &str, library: &Path) -> Option<PathBuf> {
-        self.state().holder(id, library)
+        let other = self.state().holder(id, library)?;
+        other.exists().then_some(other)
     }
 
-    /// The library is about to be loaded.
-    pub(in crate::plugin) fn loading(&self, library: &Path, manifest: Arc<Manifest>) {
+    /// The library was looked at, `hash` says which it was, and is about to be loaded.
+    pub(in crate::plugin) fn loading(&self, library: &Path, manifest: Arc<Manifest>, hash: &str) {
         self.edit(|state| {
             let id = manifest.id.clone();
+            state.hashes.insert(library.to_owned(), hash.to_owned());
             state.files.remove(library);
             let drop_in = state.drop_ins.entry(id).or_insert_with(|| DropIn {
                 library: library.to_owned(),
@@ -69,13 +75,33 @@ impl Catalogue {
         }
     }
 
+    /// The library was looked at, `hash` says which it was, and is not used for this reason.
+    pub(in crate::plugin) fn reject(&self, library: &Path, rejected: Rejected) {
+        let Rejected { refusal, manifest, hash } = rejected;
+        self.refuse_with(library, manifest, refusal, |state| match hash {
+            Some(hash) => drop(state.hashes.insert(library.to_owned(), hash)),
+            None => drop(state.hashes.remove(library)),
+        });
+    }
+
     /// The library is not used, for this reason. What was in use before stays in use, unless it may not. A library
     /// whose id another one holds touches nothing of that one, whatever else is wrong with it.
     pub(in crate::plugin) fn refuse(&self, library: &Path, manifest: Option<Arc<Manifest>>, refusal: Refusal) {
+        self.refuse_with(library, manifest, refusal, |_| ());
+    }
+
+    fn refuse_with(
+        &self,
+        library: &Path,
+        manifest: Option<Arc<Manifest>>,
+        refusal: Refusal,
+        note: impl FnOnce(&mut State),
+    ) {
         let holder = manifest.as_ref().and_then(|m| Some((m.id.clone(), self.holder(&m.id, library)?)));
         let refusal = holder.map_or(refusal, |(id, other)| Refusal::Duplicate { id, other });
         tracing::warn!("{}: {refusal}. What to do: {}", library.display(), refusal.remedy());
         let (look_again, given_up) = self.edit(|state| {
+            note(state);
             let id = match &manifest {
                 Some(manifest) => Some(manifest.id.clone()),
                 None => state.drop_ins.iter().find(|(_, d)| d.library == library).map(|(id, _)| id.clone()),
@@ -114,6 +140,9 @@ impl Catalogue {
     pub(in crate::plugin) fn gone(&self, library: &Path, but: Option<&str>) {
         let (gone, _dropped) = self.edit(|state| {
             state.files.remove(library);
+            if but.is_none() {
+                state.hashes.remove(library);
+            }
             let of_it = |(id, drop_in): (&String, &DropIn)| {
                 (drop_in.library == library && but != Some(id.as_str())).then(|| id.clone())
             };
@@ -146,7 +175,7 @@ impl Catalogue {
     }
 }
 
-impl super::State {
+impl State {
     fn holder(&self, id: &str, library: &Path) -> Option<PathBuf> {
         let other = self.drop_ins.get(id).filter(|d| d.library != library && d.holds())?;
         Some(other.library.clone())

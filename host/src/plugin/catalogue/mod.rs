@@ -38,6 +38,8 @@ struct State {
     drop_ins: BTreeMap<String, DropIn>,
     /// Files that are not used, with the reason.
     files: BTreeMap<PathBuf, Refusal>,
+    /// SHA-256 of the files as they were last looked at, where they could be read.
+    hashes: BTreeMap<PathBuf, String>,
     /// By plugin id; of bundled plugins by target, too.
     standings: BTreeMap<(String, String), Standing>,
     /// What is in use now; composed at each change.
@@ -109,6 +111,7 @@ impl Catalogue {
             bundled,
             drop_ins: BTreeMap::new(),
             files: BTreeMap::new(),
+            hashes: BTreeMap::new(),
             standings: BTreeMap::new(),
             generation: 0,
             again: Vec::new(),

@@ -38,7 +38,11 @@ impl Catalogue {
             folder: self.folder.display().to_string(),
             plugins,
             files: files
-                .map(|(path, refusal)| FileView { file: path.display().to_string(), problem: refusal.problem() })
+                .map(|(path, refusal)| FileView {
+                    file: path.display().to_string(),
+                    hash: state.hashes.get(path).cloned(),
+                    problem: refusal.problem(),
+                })
                 .collect(),
         }
     }
@@ -49,6 +53,8 @@ impl Catalogue {
         let manifest = in_use.unwrap_or(there);
         let mut view = view_of(manifest, Source::Folder);
         view.library = Some(drop_in.library.display().to_string());
+        view.library_hash = state.hashes.get(&drop_in.library).cloned();
+        view.in_use_hash = drop_in.in_use.as_ref().map(|u| u.hash.clone());
         view.replaces_bundled = in_use.is_some() && state.bundled.get(id).is_some();
         view.granted = self.store.get(id).grants.unwrap_or_default();
         if let Stage::Refused(refusal) = &drop_in.stage {
@@ -112,6 +118,8 @@ fn view_of(manifest: &Manifest, origin: Source) -> PluginView {
         abi: manifest.abi,
         origin,
         library: None,
+        library_hash: None,
+        in_use_hash: None,
         replaces_bundled: false,
         state: PluginState::Ready,
         why: String::new(),

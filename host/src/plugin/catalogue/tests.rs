@@ -42,7 +42,7 @@ impl Stage {
     }
 
     fn use_it(&self, library: &Path, manifest: Manifest) {
-        self.catalogue.loading(library, manifest.clone().into());
+        self.catalogue.loading(library, manifest.clone().into(), "hash");
         self.catalogue.take_over(library, Plugin::of_test(manifest), "hash".into());
     }
 
@@ -79,12 +79,12 @@ fn a_plugin_comes_is_replaced_and_goes() {
     assert!(matches!(stage.version("mine"), Err(Absent::Unknown { .. })));
     let library = stage.library("libmine.so");
     stage.catalogue.store().change("mine", |kept| kept.grants = Some(Grants::default())).unwrap();
-    stage.catalogue.loading(&library, manifest("mine", "1").into());
+    stage.catalogue.loading(&library, manifest("mine", "1").into(), "hash");
     assert!(matches!(stage.version("mine"), Err(Absent::Loading { .. })));
     stage.use_it(&library, manifest("mine", "1"));
     assert_eq!(stage.version("mine"), Ok("1".into()));
     let first = stage.catalogue.take("mine", "http://a/").unwrap();
-    stage.catalogue.loading(&library, manifest("mine", "2").into());
+    stage.catalogue.loading(&library, manifest("mine", "2").into(), "hash");
     assert_eq!(stage.version("mine"), Ok("1".into()), "the old one serves while the new one is loaded");
     stage.use_it(&library, manifest("mine", "2"));
     assert_eq!(stage.version("mine"), Ok("2".into()));
@@ -104,7 +104,7 @@ fn a_drop_in_stands_in_for_the_bundled_one_visibly() {
     let stage = Stage::new();
     let bundled = stage.version("ollama").unwrap();
     let library = stage.library("ollama.so");
-    stage.catalogue.loading(&library, manifest("ollama", "99").into());
+    stage.catalogue.loading(&library, manifest("ollama", "99").into(), "hash");
     assert_eq!(stage.version("ollama"), Ok(bundled.clone()), "until it is loaded");
     stage.use_it(&library, manifest("ollama", "99"));
     assert_eq!(stage.version("ollama"), Ok("99".into()));
@@ -157,7 +157,7 @@ fn nobody_waits_while_a_plugin_is_put_away() {
         let plugin = Plugin::of_test(manifest("mine", version));
         let farewell = Farewell { catalogue: stage.catalogue.clone(), could_ask: could_ask.clone() };
         plugin.listen(Arc::new(move |_: &Ended<'_>| _ = &farewell));
-        stage.catalogue.loading(&library, plugin.manifest().clone());
+        stage.catalogue.loading(&library, plugin.manifest().clone(), "hash");
         stage.catalogue.take_over(&library, plugin, "hash".into());
     };
     use_it("1");

@@ -30,7 +30,7 @@ pub fn view(folder: &Path, data: &Path) -> Result<PluginsView, UnattendedError> 
     let found = folder::scan(folder);
     for library in found.map_err(|source| UnattendedError::Folder { path: folder.to_owned(), source })?.into_keys() {
         match folder::check(&library) {
-            Err((refusal, manifest)) => catalogue.refuse(&library, manifest, refusal),
+            Err(rejected) => catalogue.reject(&library, rejected),
             Ok(checked) => {
                 let id = checked.manifest.id.clone();
                 let refusal = match catalogue.holder(&id, &library) {
@@ -38,8 +38,8 @@ pub fn view(folder: &Path, data: &Path) -> Result<PluginsView, UnattendedError> 
                     None => admission::refusal(&catalogue.store().get(&id), &checked),
                 };
                 match refusal {
-                    Some(refusal) => catalogue.refuse(&library, Some(checked.manifest), refusal),
-                    None => catalogue.loading(&library, checked.manifest),
+                    Some(refusal) => catalogue.reject(&library, checked.rejected(refusal)),
+                    None => catalogue.loading(&library, checked.manifest, &checked.hash),
                 }
             }
         }

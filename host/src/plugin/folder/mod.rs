@@ -17,13 +17,13 @@ use ai_monitor_plugin_api::manifest::Manifest;
 
 pub use self::{
     private_copy::{Copies, PrivateCopy},
-    read::{Checked, check, check_platform, read_manifest},
+    read::{Checked, Rejected, check, check_platform, hash, read_manifest, read_manifest_and_text},
     watch::{FolderWatch, RESCAN},
 };
 
 /// File names that end like this are libraries, on whichever system they were built: so that one of another system is
 /// told, and not passed over.
-const ENDINGS: [&str; 3] = ["so", "dll", "dylib"];
+pub const ENDINGS: [&str; 3] = ["so", "dll", "dylib"];
 
 /// What a file looked like, to see whether it is another now. No content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,15 +102,19 @@ pub fn scan(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, Pair>> {
     let mut found = BTreeMap::new();
     for entry in entries {
         let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let is_library = path.extension().is_some_and(|e| ENDINGS.iter().any(|ending| e.eq_ignore_ascii_case(ending)));
-        if is_library && !hidden && !path.is_dir() {
+        if is_librarys_name(&path) && !path.is_dir() {
             let manifest = Stamp::of(&manifest_of(&path));
             let pair = Pair { library: Stamp::of(&path), manifest, folder: rights };
             found.insert(path, pair);
         }
     }
     Ok(found)
+}
+
+/// Would a file of this name be seen in the folder?
+pub fn is_librarys_name(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    !hidden && path.extension().is_some_and(|e| ENDINGS.iter().any(|ending| e.eq_ignore_ascii_case(ending)))
 }
 
 /// Where the manifest of this library lies: `libmine.so` has `libmine.json` or, as it is more readable, `mine.json`.

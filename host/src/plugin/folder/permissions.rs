@@ -1,6 +1,9 @@
 //! Who could have put other bytes into a file: only we and root may.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::{File, Metadata},
+    path::Path,
+};
 
 use crate::plugin::Refusal;
 
@@ -15,11 +18,16 @@ pub(super) fn folder(path: &Path) -> Result<(), Refusal> {
 
 /// An opened file: it is regular, and nobody else could have written it.
 pub(super) fn file(path: &Path, file: &File) -> Result<(), Refusal> {
+    not_writable_by_others(path, &regular(path, file)?)
+}
+
+/// An opened file that has an end: no pipe, no device.
+pub(super) fn regular(path: &Path, file: &File) -> Result<Metadata, Refusal> {
     let meta = file.metadata().map_err(|e| refused(path, e.to_string(), "make it readable for this user".into()))?;
     if !meta.is_file() {
         return Err(refused(path, "it is no regular file".into(), "put a copy of the library there".into()));
     }
-    not_writable_by_others(path, &meta)
+    Ok(meta)
 }
 
 fn refused(path: &Path, why: String, remedy: String) -> Refusal {
@@ -27,7 +35,7 @@ fn refused(path: &Path, why: String, remedy: String) -> Refusal {
 }
 
 #[cfg(unix)]
-fn not_writable_by_others(path: &Path, meta: &std::fs::Metadata) -> Result<(), Refusal> {
+fn not_writable_by_others(path: &Path, meta: &Metadata) -> Result<(), Refusal> {
     use std::os::unix::fs::MetadataExt;
     let own = rustix::process::geteuid().as_raw();
     if meta.uid() != own && meta.uid() != 0 {
@@ -43,7 +51,7 @@ fn not_writable_by_others(path: &Path, meta: &std::fs::Metadata) -> Result<(), R
 
 /// Windows keeps rights in access lists; what this user's folders inherit lets nobody else write. Not read yet.
 #[cfg(not(unix))]
-fn not_writable_by_others(_: &Path, _: &std::fs::Metadata) -> Result<(), Refusal> {
+fn not_writable_by_others(_: &Path, _: &Metadata) -> Result<(), Refusal> {
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{Read, Seek},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,57 +28,92 @@ pub struct Checked {
 
 /// A manifest's file, checked as the contract asks; who may write it is not looked at.
 pub fn read_manifest(path: &Path) -> Result<Manifest, Refusal> {
+    Ok(read_manifest_and_text(path)?.0)
+}
+
+/// The same, with the bytes that it was read from.
+pub fn read_manifest_and_text(path: &Path) -> Result<(Manifest, Vec<u8>), Refusal> {
     parse_manifest(path, open(path, path)?)
 }
 
 /// Is this file a library for this system and processor? Who may write it is not looked at.
 pub fn check_platform(library: &Path) -> Result<(), Refusal> {
-    let cannot_open = |error: std::io::Error| Refusal::CannotOpen { why: error.to_string() };
     is_for_this_platform(&mut File::open(library).map_err(cannot_open)?)
 }
 
-/// Everything that can be told before the library is opened: manifest, permissions, platform.
-///
-/// # Errors
-/// The first reason, and with it the manifest where that could be read: it names whose targets are concerned.
-pub fn check(library: &Path) -> Result<Checked, (Refusal, Option<Arc<Manifest>>)> {
-    let manifest_path = manifest_of(library);
-    let folder = library.parent().unwrap_or(Path::new("."));
-    let none = |refusal| (refusal, None);
-    permissions::folder(folder).map_err(none)?;
-    let real_manifest = inside(&manifest_path, folder).map_err(none)?;
-    let file = open(&real_manifest, &manifest_path).map_err(none)?;
-    permissions::file(&manifest_path, &file).map_err(none)?;
-    let manifest = Arc::new(parse_manifest(&manifest_path, file).map_err(none)?);
-    match check_library(library, folder) {
-        Ok((file, hash)) => Ok(Checked { manifest, library: file, hash }),
-        Err(refusal) => Err((refusal, Some(manifest))),
+impl Checked {
+    /// Nothing is wrong with the file, and for this reason it may not be opened all the same.
+    pub fn rejected(self, refusal: Refusal) -> Rejected {
+        Rejected { refusal, manifest: Some(self.manifest), hash: Some(self.hash) }
     }
 }
 
-fn check_library(library: &Path, folder: &Path) -> Result<(File, String), Refusal> {
-    let cannot_open = |error: std::io::Error| Refusal::CannotOpen { why: error.to_string() };
+/// A library that may not be opened.
+#[derive(Debug)]
+pub struct Rejected {
+    /// The first reason.
+    pub refusal: Refusal,
+    /// Where it could be read: it names whose targets are concerned.
+    pub manifest: Option<Arc<Manifest>>,
+    /// As [`Checked::hash`], where the library could be read: it says which file was looked at.
+    pub hash: Option<String>,
+}
+
+/// Everything that can be told before the library is opened: manifest, permissions, platform.
+pub fn check(library: &Path) -> Result<Checked, Rejected> {
+    let folder = library.parent().unwrap_or(Path::new("."));
+    let opened = open_library(library, folder);
+    let hash = opened.as_ref().ok().map(|(_, hash)| hash.clone());
+    let manifest = match check_manifest(library, folder) {
+        Ok(manifest) => Arc::new(manifest),
+        Err(refusal) => return Err(Rejected { refusal, manifest: None, hash }),
+    };
+    let checked = opened.and_then(|(mut file, hash)| {
+        permissions::file(library, &file)?;
+        is_for_this_platform(&mut file)?;
+        file.rewind().map_err(cannot_open)?;
+        Ok(Checked { manifest: manifest.clone(), library: file, hash })
+    });
+    checked.map_err(|refusal| Rejected { refusal, manifest: Some(manifest), hash })
+}
+
+fn check_manifest(library: &Path, folder: &Path) -> Result<Manifest, Refusal> {
+    let path = manifest_of(library);
+    permissions::folder(folder)?;
+    let file = open(&inside(&path, folder)?, &path)?;
+    permissions::file(&path, &file)?;
+    Ok(parse_manifest(&path, file)?.0)
+}
+
+/// A library at its beginning, and the SHA-256 of its bytes.
+fn open_library(library: &Path, folder: &Path) -> Result<(File, String), Refusal> {
     let real = inside(library, folder)?;
     let mut file = open_plain(&real).map_err(cannot_open)?;
-    permissions::file(library, &file)?;
+    permissions::regular(library, &file)?;
     let len = file.metadata().map_err(cannot_open)?.len();
     if len > LIBRARY_MAX {
         return Err(Refusal::CannotOpen { why: format!("it has {len} bytes, more than {LIBRARY_MAX}") });
     }
-    is_for_this_platform(&mut file)?;
+    let hash = hash(&mut file).map_err(cannot_open)?;
+    file.rewind().map_err(cannot_open)?;
+    Ok((file, hash))
+}
+
+fn cannot_open(error: std::io::Error) -> Refusal {
+    Refusal::CannotOpen { why: error.to_string() }
+}
+
+/// SHA-256 of all that is left to read, in hexadecimal; as much as a library may have.
+pub fn hash(from: &mut impl Read) -> std::io::Result<String> {
     let mut hash = Sha256::new();
-    file.seek(SeekFrom::Start(0)).map_err(cannot_open)?;
-    let mut rest = Read::by_ref(&mut file).take(LIBRARY_MAX);
+    let mut rest = from.take(LIBRARY_MAX);
     let mut buffer = [0; 64 * 1024];
     loop {
-        match rest.read(&mut buffer).map_err(cannot_open)? {
-            0 => break,
+        match rest.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
             n => hash.update(&buffer[..n]),
         }
     }
-    file.seek(SeekFrom::Start(0)).map_err(cannot_open)?;
-    let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((file, hash))
 }
 
 fn is_for_this_platform(file: &mut File) -> Result<(), Refusal> {
@@ -137,7 +172,7 @@ fn open_plain(path: &Path) -> std::io::Result<File> {
     File::open(path)
 }
 
-fn parse_manifest(path: &Path, file: File) -> Result<Manifest, Refusal> {
+fn parse_manifest(path: &Path, file: File) -> Result<(Manifest, Vec<u8>), Refusal> {
     let bad = |why| Refusal::BadManifest { path: path.to_owned(), why };
     let max = manifest_check::MANIFEST_MAX;
     let mut bytes = Vec::new();
@@ -146,7 +181,7 @@ fn parse_manifest(path: &Path, file: File) -> Result<Manifest, Refusal> {
     if bytes.len() > max {
         return Err(bad(ManifestError::Unreadable(format!("it is over {max} bytes"))));
     }
-    manifest_check::parse(&bytes).map_err(bad)
+    Ok((manifest_check::parse(&bytes).map_err(bad)?, bytes))
 }
 
 #[cfg(test)]
@@ -176,7 +211,7 @@ mod tests {
     fn set_mode(_: &Path, _: u32) {}
 
     fn refusal(library: &Path) -> Refusal {
-        check(library).expect_err("it is refused").0
+        check(library).expect_err("it is refused").refusal
     }
 
     #[test]
@@ -196,9 +231,10 @@ mod tests {
         let path = library(folder.path());
         let manifest = path.with_extension("json");
         std::fs::write(&path, "no library").unwrap();
-        let (cannot_open, named) = check(&path).expect_err("no library");
-        assert_eq!(cannot_open.code(), "cannot_open");
-        assert_eq!(named.map(|m| m.id.clone()), Some("small".into()), "the manifest tells whose it is");
+        let rejected = check(&path).expect_err("no library");
+        assert_eq!(rejected.refusal.code(), "cannot_open");
+        assert_eq!(rejected.manifest.map(|m| m.id.clone()), Some("small".into()), "the manifest tells whose it is");
+        assert_eq!(rejected.hash, Some(hash(&mut &b"no library"[..]).unwrap()), "and this which file it was");
         std::fs::write(&path, [0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 243, 0]).unwrap();
         assert_eq!(refusal(&path).code(), "other_platform");
         std::fs::write(&manifest, "{}").unwrap();
