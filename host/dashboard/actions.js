@@ -164,7 +164,11 @@ export const actions = {
 };
 
 /** Of two with one id the one of the folder: the other cannot be changed. @param {HTMLElement} button */
-const pluginOf = (button) => store.snapshot?.plugins.plugins.findLast((plugin) => plugin.id === button.dataset.plugin);
+const pluginOf = (button) => {
+  const all = (store.snapshot?.plugins.plugins ?? []).filter((plugin) => plugin.id === button.dataset.plugin);
+  // Of two with one id the one of the folder: nothing can be done about the bundled one.
+  return all.find((plugin) => plugin.origin === "folder") ?? all[0];
+};
 
 /** @param {import("./types.js").Plugin} plugin @param {string} what @param {object} [body] */
 const managePlugin = (plugin, what, body) =>

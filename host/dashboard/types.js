@@ -80,6 +80,7 @@
  * @property {{at: string, session: string, reason: string}|null} last_failure
  * @property {string|null} retry_at
  * @property {string[]} targets
+ * @property {number} held_targets
  */
 
 /** @typedef {{file: string, hash: string|null, problem: Problem}} PluginFile */

@@ -49,20 +49,28 @@ function rank(plugin) {
   return plugin.problem ? TROUBLE.length : TROUBLE.length + 1;
 }
 
+/** Is a library of the folder in use, whatever became of the file there now? @param {Plugin} plugin */
+const isInUse = (plugin) => plugin.in_use_hash !== null && plugin.in_use_hash !== undefined;
+
 /** @param {import("./types.js").Plugins} all */
 function head(all) {
-  const of = (/** @type {string} */ state) => all.plugins.filter((plugin) => plugin.state === state).length;
-  const broken = of("failed") + all.files.length;
-  const waiting = all.plugins.filter((plugin) => plugin.asks_for).length;
+  const count = (/** @type {(plugin: Plugin) => unknown} */ holds) => all.plugins.filter(holds).length;
+  const quarantined = count((plugin) => plugin.state === "quarantined");
+  const second = all.files.filter((file) => file.problem.code === "duplicate_id").length;
+  const failed = count((plugin) => plugin.state === "failed") + all.files.length - second;
+  const waiting = count((plugin) => plugin.asks_for);
+  const stuck = count((plugin) => isInUse(plugin) && plugin.problem && plugin.state !== "quarantined" && !plugin.asks_for);
+  const retried = count((plugin) => plugin.state === "backing_off");
   const parts = [
-    of("quarantined") && `${of("quarantined")} quarantined`,
-    broken && `${broken} could not be loaded`,
+    quarantined && `${quarantined} quarantined`,
+    failed && `${failed} could not be loaded`,
     waiting && `${waiting} ${waiting === 1 ? "waits" : "wait"} for consent`,
-    of("backing_off") && `${of("backing_off")} failed just now`,
+    stuck && `${plural(stuck, "update")} could not be loaded`,
+    retried && `${retried} failed just now`,
+    second && `${plural(second, "file")} of an id that is taken`,
   ].filter(Boolean);
   const text = parts.length > 0 ? `${plural(all.plugins.length, "plugin")}: ${parts.join(", ")}` : `${plural(all.plugins.length, "plugin")}, all well`;
-  const suffering = all.plugins.filter((plugin) => ["quarantined", "failed", "awaiting_consent", "backing_off"].includes(plugin.state));
-  const targets = suffering.reduce((sum, plugin) => sum + plugin.targets.length, 0);
+  const targets = all.plugins.reduce((sum, plugin) => sum + plugin.held_targets, 0);
   const meanwhile = targets > 0 ? `${plural(targets, "target")} cannot be looked at meanwhile, and ${targets === 1 ? "is" : "are"} shown as Unknown. ` : "";
   return h(
     "div",
@@ -98,7 +106,7 @@ const row = (plugin) =>
   h(
     "tr",
     { "data-key": `${plugin.origin} ${plugin.id}` },
-    h("td", null, state(plugin.state)),
+    h("td", null, state(plugin.state), partly(plugin)),
     h(
       "td",
       null,
@@ -117,6 +125,12 @@ function state(name) {
   const { word, icon: drawn, tone } = STATES[name] ?? UNKNOWN;
   return h("span", { class: `state ${tone}` }, icon(drawn), h("span", null, word));
 }
+
+/** A bundled plugin fails with a target, and goes on with the others. @param {Plugin} plugin */
+const partly = (plugin) =>
+  plugin.origin === "bundled" &&
+  plugin.state === "backing_off" &&
+  h("div", { class: "small quiet" }, `With ${plugin.held_targets} of ${plural(plugin.targets.length, "target")}`);
 
 /** @param {Plugin} plugin */
 function origin(plugin) {

@@ -74,6 +74,10 @@ pub struct PluginView {
     pub retry_at: Option<Timestamp>,
     /// Names of the targets that use it.
     pub targets: Vec<String>,
+    /// How many of them cannot be looked at now, for the plugin is held back or failed. A bundled plugin that fails with
+    /// one target goes on with the others.
+    #[serde(default)]
+    pub held_targets: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

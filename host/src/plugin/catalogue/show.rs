@@ -22,12 +22,20 @@ impl Catalogue {
         let mut plugins: Vec<PluginView> = bundled.chain(dropped).collect();
         plugins.sort_by(|a, b| a.id.cmp(&b.id).then(b.library.cmp(&a.library)));
         for plugin in plugins.iter_mut() {
-            // A drop-in that a bundled one stands in for has no targets now.
-            let used = plugin.origin == Source::Bundled || state.drop_ins.get(&plugin.id).is_some_and(stands_in);
+            // A drop-in that a bundled one is used in place of has no targets now.
+            let used = plugin.origin == Source::Bundled
+                || state.drop_ins.get(&plugin.id).is_some_and(stands_in)
+                || state.bundled.get(&plugin.id).is_none();
             if used {
                 let own = targets.clone().filter(|(_, backend)| *backend == plugin.id);
                 plugin.targets = own.map(|(name, _)| name.to_owned()).collect();
             }
+            let held = match (plugin.origin, plugin.state) {
+                (_, PluginState::Ready) => 0,
+                (Source::Folder, _) => plugin.targets.len(),
+                (Source::Bundled, _) => held_from(&state, &plugin.id, now),
+            };
+            plugin.held_targets = held.min(plugin.targets.len());
         }
         let of_a_plugin = |path: &Path, refusal: &Refusal| {
             !matches!(refusal, Refusal::Duplicate { .. }) && state.drop_ins.values().any(|d| d.library == path)
@@ -131,6 +139,7 @@ fn view_of(manifest: &Manifest, origin: Source) -> PluginView {
         last_failure: None,
         retry_at: None,
         targets: Vec::new(),
+        held_targets: 0,
     }
 }
 
@@ -145,6 +154,12 @@ fn bundled_view(state: &State, manifest: &Manifest, now: Now) -> PluginView {
         view.why = format!("with {target}: {}", view.why);
     }
     view
+}
+
+/// How many targets a bundled plugin is held back from.
+fn held_from(state: &State, id: &str, now: Now) -> usize {
+    let own = state.standings.iter().filter(|((of, _), _)| of == id);
+    own.filter(|(_, standing)| standing.held(now.mono).is_some()).count()
 }
 
 fn stand(view: &mut PluginView, standing: &Standing, now: Now) {

@@ -259,6 +259,33 @@ fn a_bundled_plugin_backs_off_from_the_hostile_server_alone() {
 }
 
 #[test]
+fn the_targets_that_cannot_be_looked_at_are_counted_and_no_others() {
+    let stage = Stage::new();
+    let held = |id: &str| {
+        let targets = [("a", "ollama"), ("b", "ollama"), ("c", "mine"), ("d", "mine"), ("e", "broken")];
+        let view = stage.catalogue.view(targets.into_iter());
+        view.one(id).map(|p| (p.held_targets, p.targets.len())).unwrap()
+    };
+    assert_eq!(held("ollama"), (0, 2));
+    let bundled = stage.catalogue.take("ollama", "http://hostile/").unwrap();
+    stage.end(&bundled, "http://hostile/", Some("it failed: panicked"));
+    assert_eq!(held("ollama"), (1, 2), "the other one is looked at");
+    let library = stage.library("mine.so");
+    stage.use_it(&library, manifest("mine", "1"));
+    assert_eq!(held("mine"), (0, 2));
+    let crashed = || Refusal::Crashed { how: "SIGSEGV".into() };
+    stage.catalogue.refuse(&library, Some(manifest("mine", "2").into()), crashed());
+    assert_eq!(held("mine"), (0, 2), "the old one is used");
+    let plugin = stage.catalogue.take("mine", "http://c/").unwrap();
+    stage.end(&plugin, "http://c/", Some("it crashed"));
+    assert_eq!(held("mine"), (2, 2));
+    stage.catalogue.refuse(&stage.library("broken.so"), Some(manifest("broken", "1").into()), crashed());
+    assert_eq!(held("broken"), (1, 1), "nothing stands in for it");
+    stage.catalogue.refuse(&stage.library("ollama.so"), Some(manifest("ollama", "9").into()), crashed());
+    assert_eq!(held("ollama"), (0, 0), "the bundled one is used");
+}
+
+#[test]
 fn consent_is_given_to_what_was_seen() {
     let stage = Stage::new();
     let library = stage.library("mine.so");
