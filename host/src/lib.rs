@@ -18,4 +18,5 @@ pub mod policy;
 pub mod probe;
 pub mod process;
 pub mod secrets;
+mod signal_name;
 pub mod time;

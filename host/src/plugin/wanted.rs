@@ -7,14 +7,9 @@ use std::borrow::Cow;
 
 use ai_monitor_plugin_api::{
     effect::Request,
-    report::{RepairReport, Report},
+    report::{COUNTERS_MAX, ENGINES_MAX, MODELS_MAX, RepairReport, Report, SYMPTOMS_MAX},
 };
 use serde::{Deserialize, de::DeserializeOwned};
-
-const MODELS_MAX: usize = 2000;
-const ENGINES_MAX: usize = 256;
-const COUNTERS_MAX: usize = 1024;
-const SYMPTOMS_MAX: usize = 32;
 
 /// One effect.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{imp, start};
-use crate::health::signals::ProcessId;
+use crate::{health::signals::ProcessId, signal_name::signal_name};
 
 /// How a process ended. Both `None`: it ended, and how is not known (only of our own children it is).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,28 +21,6 @@ impl fmt::Display for Exit {
             (None, None) => f.write_str("ended, how is not known"),
         }
     }
-}
-
-/// The signals that end processes; the numbers are the same on Linux and macOS but for the last two.
-fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        7 if cfg!(target_os = "linux") => "SIGBUS",
-        31 if cfg!(target_os = "linux") => "SIGSYS",
-        other => return format!("signal {other}"),
-    };
-    name.to_owned()
 }
 
 /// Waits for the end of a process, a child of ours or not; returns at once if it is gone already. Must be called inside

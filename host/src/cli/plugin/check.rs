@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::source::Source;
-use crate::cli::out;
+use crate::{cli::out, plugin::Isolation};
 
 /// For one rule, on a machine that has other things to do.
 const RULE_PATIENCE: Duration = Duration::from_secs(120);
@@ -149,8 +149,7 @@ async fn of_rule(args: &Args, rule: &'static Rule) -> Row {
 }
 
 async fn in_process(args: &Args, rule: &Rule) -> anyhow::Result<Row> {
-    let program = std::env::current_exe().context("this program's own file is not known")?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(Isolation::this_program().program());
     command.args(["plugin", "check", &args.plugin, "--alone", "--only", rule.name]);
     command.args(["--seed", &args.seed.to_string(), "--sessions", &args.sessions.to_string()]);
     for file in &args.recording {
@@ -197,14 +196,7 @@ async fn output(child: &mut Child) -> anyhow::Result<(String, String, std::proce
 fn ended(status: std::process::ExitStatus) -> String {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
-        return match signal {
-            4 => "SIGILL".into(),
-            6 => "SIGABRT".into(),
-            8 => "SIGFPE".into(),
-            9 => "SIGKILL".into(),
-            11 => "SIGSEGV".into(),
-            other => format!("signal {other}"),
-        };
+        return crate::signal_name::signal_name(signal);
     }
     status.to_string()
 }

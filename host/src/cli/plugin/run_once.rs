@@ -22,7 +22,10 @@ use crate::{
         http::Driver,
         session::{ProbeAsk, RepairAsk},
     },
-    process,
+    process::{
+        self,
+        watch::{Wanted, Watch},
+    },
 };
 
 #[derive(Debug, Clone, clap::Args)]
@@ -173,32 +176,16 @@ fn listed(names: &[&str]) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
-/// The target's processes, where its port is held on this machine by one that can be seen.
+/// The target's processes as the monitor finds and shows them; `None`: they are not known.
 fn processes(url: &Url, manifest: &Manifest) -> Option<(Vec<Process>, BTreeMap<String, SocketAddr>)> {
-    let address = url.socket_addrs(|| None).ok()?.into_iter().find(|address| address.ip().is_loopback())?;
-    let process::Holder::Known(holder) = process::holder(address) else { return None };
-    let all = process::all().ok()?;
-    let tree = process::tree(&all, holder.id);
-    let ids: Vec<_> = tree.iter().map(|one| one.id).collect();
-    let ports = process::ports_of(&ids);
-    let mut addresses = BTreeMap::new();
-    let mut seen = Vec::new();
-    for (place, one) in tree.iter().enumerate() {
-        let mut own = Vec::new();
-        for listener in ports.get(&one.id).into_iter().flatten() {
-            let name = format!("{place}/{}", listener.port());
-            addresses.insert(name.clone(), SocketAddr::from(([127, 0, 0, 1], listener.port())));
-            own.push(name);
-        }
-        let parent = one.parent.and_then(|pid| ids.iter().position(|id| id.pid == pid));
-        seen.push(Process {
-            id: place.to_string(),
-            parent: parent.map(|place| place.to_string()),
-            role: process::role(one, &manifest.process, place > 0),
-            exe: one.name.clone(),
-            args: process::mask(&one.args),
-            addresses: own,
-        });
+    let addresses = url.socket_addrs(|| None).ok()?.into_iter().filter(|address| process::is_local(address.ip()));
+    let wanted = Wanted { addresses: addresses.collect(), command: None, spec: manifest.process.clone() };
+    let mut watch = Watch::new(wanted);
+    let mut seen = watch.refresh(true);
+    // Whoever named the plugin said by that whose server it is.
+    if let Some(holder) = watch.stranger().filter(|holder| !process::is_forwarder(holder)).cloned() {
+        watch.adopt(holder);
+        seen = watch.refresh(true);
     }
-    Some((seen, addresses))
+    seen.tree.map(|tree| watch.for_sessions(&tree))
 }

@@ -18,7 +18,7 @@ mod stderr;
 mod stdio;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -46,6 +46,11 @@ impl Isolation {
         }
         // Without a path of its own it can start nothing: the error of starting says so.
         Isolation { program: std::env::current_exe().unwrap_or_else(|_| "ai-monitor".into()) }
+    }
+
+    /// Its path.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Another program: for tests, whose own does not call [`as_plugin_child`].

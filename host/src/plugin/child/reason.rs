@@ -40,14 +40,14 @@ mod tests {
         assert_eq!(of_end(signal(libc::SIGKILL), None, None), "SIGKILL");
         assert_eq!(of_end(signal(40), None, None), "signal 40");
         assert_eq!(of_end(ExitStatus::from_raw(3 << 8), None, Some("no moons")), "exit code 3: no moons");
-        let words = LastWords { signal: 31, call: libc::SYS_openat as i32, memory_left: u64::MAX };
+        let words = LastWords { call: libc::SYS_openat as i32, memory_left: u64::MAX };
         assert_eq!(
             of_end(signal(libc::SIGSYS), Some(words), None),
             "SIGSYS: it called openat, and a plugin may only compute"
         );
-        let words = LastWords { signal: 31, call: 9_999, memory_left: u64::MAX };
+        let words = LastWords { call: 9_999, memory_left: u64::MAX };
         assert!(of_end(signal(libc::SIGSYS), Some(words), None).contains("it called system call 9999"));
-        let words = LastWords { signal: 6, call: -1, memory_left: 4096 };
+        let words = LastWords { call: -1, memory_left: 4096 };
         assert_eq!(of_end(signal(libc::SIGABRT), Some(words), None), "over its 64 MiB of memory, then SIGABRT");
     }
 }

@@ -55,11 +55,11 @@ impl Fence {
     }
 }
 
-/// `signal 11`, `exit code 3`.
+/// `SIGSEGV`, `exit code 3`.
 pub(in crate::plugin) fn end_name(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("signal {signal}"),
+        (Some(signal), _) => crate::signal_name::signal_name(signal),
         (None, Some(code)) => format!("exit code {code}"),
         (None, None) => status.to_string(),
     }

@@ -1,4 +1,4 @@
-//! Names of system calls and signals, for reasons.
+//! Names of system calls, for reasons.
 
 /// Makes a list of (number, name) from the constants of `libc`.
 macro_rules! names {
@@ -33,13 +33,4 @@ pub(in crate::plugin) fn name(number: i32) -> String {
     let known = own.iter().chain(&everywhere).find(|(known, _)| *known == i64::from(number));
     let known = known.and_then(|(_, name)| name.strip_prefix("SYS_"));
     known.map_or_else(|| format!("system call {number}"), str::to_owned)
-}
-
-/// `SIGSEGV`, or its number.
-pub(super) fn signal_name(number: i32) -> String {
-    let names = names!(
-        SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM
-        SIGTERM SIGSTOP SIGXCPU SIGXFSZ SIGSYS);
-    let known = names.iter().find(|(known, _)| *known == i64::from(number));
-    known.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }

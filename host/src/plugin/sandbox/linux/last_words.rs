@@ -77,7 +77,7 @@ extern "C" fn handler(signal: i32, info: *const libc::siginfo_t, _context: *cons
     }
     let used = data_bytes(STATM.load(Ordering::Relaxed));
     let memory_left = used.map_or(u64::MAX, |used| LIMIT.load(Ordering::Relaxed).saturating_sub(used));
-    let words = LastWords { signal: signal as u8, call, memory_left }.frame();
+    let words = LastWords { call, memory_left }.frame();
     // SAFETY: the frame lives on this stack. If it cannot be written, the signal alone must do.
     unsafe { libc::write(ANSWERS.load(Ordering::Relaxed), words.as_ptr().cast(), words.len()) };
     // SAFETY: signals of this thread; the handler is gone, so this one ends the process.

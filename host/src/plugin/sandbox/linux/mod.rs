@@ -16,6 +16,7 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::MEMORY_MAX;
+use crate::signal_name::signal_name;
 
 pub(in crate::plugin) use calls::name as call_name;
 
@@ -110,7 +111,7 @@ fn limits(memory: u64) -> io::Result<()> {
 /// `SIGSEGV`, `exit code 3`.
 pub(in crate::plugin) fn end_name(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
-        (Some(signal), _) => calls::signal_name(signal),
+        (Some(signal), _) => signal_name(signal),
         (None, Some(code)) => format!("exit code {code}"),
         (None, None) => status.to_string(),
     }
