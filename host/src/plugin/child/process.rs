@@ -84,20 +84,20 @@ impl ChildProcess {
         limit: Duration,
     ) -> Result<(ChildProcess, Kind, BytesMut), Failure> {
         let order = frame(kind, &[body]).map_err(|error| Failure::Protocol(error.to_string()))?;
-        let process = self.process.id();
+        let (process, printed) = (self.process.id(), self.stderr.printed());
         let exchange = async {
             // A child that died takes no order, and its pipe still holds what it said.
             let sent = self.orders.write_all(&order).await;
             answer(&mut self.answers, sent.is_err()).await
         };
-        let outcome = within(limit, process, exchange).await;
+        let outcome = within(limit, process, &printed, exchange).await;
         self.settle(outcome, limit).await
     }
 
     /// Takes a frame that needs no order.
     pub(super) async fn hear(mut self, limit: Duration) -> Result<(ChildProcess, Kind, BytesMut), Failure> {
-        let process = self.process.id();
-        let heard = within(limit, process, answer(&mut self.answers, false)).await;
+        let (process, printed) = (self.process.id(), self.stderr.printed());
+        let heard = within(limit, process, &printed, answer(&mut self.answers, false)).await;
         self.settle(heard, limit).await
     }
 

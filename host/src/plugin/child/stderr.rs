@@ -4,7 +4,10 @@ use std::{
     future::poll_fn,
     mem::MaybeUninit,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,9 +18,11 @@ use tokio::{
 
 use crate::plugin::text;
 
-/// All that a pipe holds, in bytes: a child that prints much waits for us each time it is full, and its call's time
-/// runs on. With few bytes at a time that would be a wait for our turn on a busy machine for each of them.
+/// All that a pipe holds, in bytes: a child that prints much waits for us each time it is full.
 const AT_ONCE: usize = 64 * 1024;
+/// After less than half of that, so long passes before the next reading: else each line that a child prints would wake
+/// us, which costs many times what it costs the child.
+const GATHER: Duration = Duration::from_millis(10);
 /// The longest line that is kept, in bytes.
 const LINE_MAX: usize = 300;
 /// After the child's end its last output is there already; this only bounds a wait that should not be.
@@ -26,7 +31,22 @@ const LAST_OUTPUT: Duration = Duration::from_millis(200);
 /// A child's standard error.
 pub(super) struct LastLine {
     line: Arc<Mutex<Line>>,
+    printed: Printed,
     reading: JoinHandle<()>,
+}
+
+/// How many bytes a child has printed, as far as they were read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Printed(Arc<AtomicU64>);
+
+impl Printed {
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Default)]
@@ -68,11 +88,24 @@ impl LastLine {
     pub(super) fn of(mut from: impl AsyncRead + Unpin + Send + 'static) -> LastLine {
         let line = Arc::new(Mutex::new(Line::default()));
         let kept = line.clone();
+        let printed = Printed::default();
+        let counted = printed.clone();
         let reading = tokio::spawn(async move {
-            let read = |bytes: &[u8]| kept.lock().unwrap_or_else(PoisonError::into_inner).read(bytes);
-            while let Ok(1..) = read_some(&mut from, &read).await {}
+            let read = |bytes: &[u8]| {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).read(bytes);
+                counted.add(bytes.len());
+            };
+            while let Ok(count @ 1..) = read_some(&mut from, &read).await {
+                if count < AT_ONCE / 2 {
+                    tokio::time::sleep(GATHER).await;
+                }
+            }
         });
-        LastLine { line, reading }
+        LastLine { line, printed, reading }
+    }
+
+    pub(super) fn printed(&self) -> Printed {
+        self.printed.clone()
     }
 
     /// The last line, once the child has ended.
@@ -104,6 +137,8 @@ impl Drop for LastLine {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     async fn last_line(output: &'static [u8]) -> Option<String> {
@@ -122,7 +157,9 @@ mod tests {
     /// Always has more, and counts how often it is asked.
     struct Chatty {
         left: usize,
-        asked: Arc<std::sync::atomic::AtomicUsize>,
+        /// The most that it gives at once.
+        piece: usize,
+        asked: Arc<AtomicUsize>,
     }
 
     impl AsyncRead for Chatty {
@@ -131,8 +168,8 @@ mod tests {
             _: &mut std::task::Context<'_>,
             buffer: &mut ReadBuf<'_>,
         ) -> std::task::Poll<std::io::Result<()>> {
-            self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let count = self.left.min(buffer.remaining());
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let count = self.left.min(self.piece).min(buffer.remaining());
             self.left -= count;
             buffer.put_slice(&vec![b'x'; count]);
             std::task::Poll::Ready(Ok(()))
@@ -140,11 +177,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_printed_line_by_line_is_gathered() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let chatty = Chatty { left: 700, piece: 7, asked: asked.clone() };
+        let begun = std::time::Instant::now();
+        LastLine::of(chatty).take().await;
+        let most = 2 + begun.elapsed().as_millis() / GATHER.as_millis();
+        let asked = asked.load(Ordering::Relaxed);
+        assert!(asked as u128 <= most, "{asked} reads where {most} belong");
+    }
+
+    #[tokio::test]
     async fn what_a_chatty_child_prints_is_taken_a_pipe_at_a_time() {
-        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let chatty = Chatty { left: 10 * 64 * 1024, asked: asked.clone() };
+        let asked = Arc::new(AtomicUsize::new(0));
+        let chatty = Chatty { left: 10 * AT_ONCE, piece: usize::MAX, asked: asked.clone() };
         assert_eq!(LastLine::of(chatty).take().await.unwrap().len(), LINE_MAX);
-        let asked = asked.load(std::sync::atomic::Ordering::Relaxed);
+        let asked = asked.load(Ordering::Relaxed);
         assert!(asked <= 11, "{asked} reads");
     }
 
