@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -311,6 +311,8 @@ const HEALTHY: usize = 50;
 /// Between two looks at one target, any other healthy one is looked at so often and no more: none is left behind. By
 /// the same monitor, and by one beside it that has no misbehaving plugins.
 const OTHERS_BETWEEN: usize = 6;
+/// For all the misbehaving ones to come to their end: below the patience of who watches the test.
+const IN_ALL: Duration = Duration::from_secs(170);
 
 #[test]
 fn a_folder_of_misbehaving_plugins_harms_nobody_else() {
@@ -336,16 +338,18 @@ fn a_folder_of_misbehaving_plugins_harms_nobody_else() {
         let mut undisturbed = Monitor::start_in(&bed, "undisturbed", &well);
         let mut monitor = Monitor::start(&bed, &config);
 
+        let until = Instant::now() + IN_ALL;
         for way in ways {
             let id = way.id();
-            match way.comes_to {
-                ComesTo::Good => wait_plugin(&monitor, &id, "ready", ""),
-                ComesTo::NotLoaded(words) => wait_plugin(&monitor, &id, "failed", words),
+            let (state, words) = match way.comes_to {
+                ComesTo::Good => ("ready", ""),
+                ComesTo::NotLoaded(words) => ("failed", words),
                 ComesTo::PluginError(words)
                 | ComesTo::ProtocolError(words)
                 | ComesTo::Crashed(words)
-                | ComesTo::Overrun(words) => wait_plugin(&monitor, &id, "quarantined", words),
-            }
+                | ComesTo::Overrun(words) => ("quarantined", words),
+            };
+            wait_plugin(&monitor, until, &id, state, words);
         }
         let (_, status) = monitor.run(&["status"]);
         for way in ways {
@@ -366,18 +370,22 @@ fn a_folder_of_misbehaving_plugins_harms_nobody_else() {
 }
 
 /// Waits until the plugin is in this state, with these words in the reason.
-fn wait_plugin(monitor: &Monitor, id: &str, state: &str, words: &str) {
-    monitor.wait_for(3 * SOON, &format!("{id} to be {state}: {words}"), |monitor| {
-        let plugin = plugin(monitor, id);
-        let why = plugin["why"].as_str().unwrap_or_default();
-        // Where the machine is so busy that a session's time is over before its requests are.
-        let in_time = !(words.contains("more than 64 requests") && why.contains("answers of deadline"));
-        if plugin["state"] == state && (why.contains(words) || !in_time) {
-            Ok(())
-        } else {
-            Err(format!("{} {why}", plugin["state"]))
-        }
-    });
+fn wait_plugin(monitor: &Monitor, until: Instant, id: &str, state: &str, words: &str) {
+    monitor.wait_for(
+        until.saturating_duration_since(Instant::now()),
+        &format!("{id} to be {state}: {words}"),
+        |monitor| {
+            let plugin = plugin(monitor, id);
+            let why = plugin["why"].as_str().unwrap_or_default();
+            // Where the machine is so busy that a session's time is over before its requests are.
+            let in_time = !(words.contains("more than 64 requests") && why.contains("answers of deadline"));
+            if plugin["state"] == state && (why.contains(words) || !in_time) {
+                Ok(())
+            } else {
+                Err(format!("{} {why}", plugin["state"]))
+            }
+        },
+    );
 }
 
 /// Looks at targets that are well, by the journal: when (ns), and at which.
