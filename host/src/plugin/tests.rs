@@ -303,6 +303,7 @@ fn answers(request: &Request, number: u32, fails: bool) -> Vec<Event> {
         }
         "/api/tags" => r#"{"models":[{"name":"tiny:latest","size":1795766,"capabilities":["completion"]}]}"#,
         "/api/generate" => r#"{"model":"tiny","response":"","done":true,"done_reason":"unload"}"#,
+        "/api/pull" => r#"{"status":"success"}"#,
         "/api/chat" => {
             r#"{"model":"tiny","message":{"content":" he"},"done":true,"done_reason":"length","eval_count":3,"eval_duration":1173000}"#
         }
