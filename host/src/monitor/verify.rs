@@ -3,8 +3,6 @@
 //! This is the one look that may load (faults.md, rule 10): exactly the models that were loaded when the fault was
 //! seen, with the expiry that they had left, except what an `unload` of this incident took out.
 
-use std::time::Duration;
-
 use ai_monitor_plugin_api::{
     event::Depth,
     report::{ModelState, RepairResult},
