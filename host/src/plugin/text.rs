@@ -19,7 +19,11 @@ pub fn plain(text: &str) -> String {
 
 /// At most so many bytes of a text, cut between characters.
 pub(super) fn cut(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// What a plugin wrote as a text for people: bad bytes and control characters replaced, at most `max` bytes.

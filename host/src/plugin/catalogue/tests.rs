@@ -210,7 +210,7 @@ fn what_a_person_holds_back_keeps_its_id_and_what_cannot_be_used_does_not() {
         assert_eq!(stage.catalogue.holder("mine", &second), Some(first.clone()), "no other file slips past it");
     }
     stage.catalogue.refuse(&second, Some(manifest("mine", "2").into()), Refusal::NoEntry);
-    assert_eq!(stage.catalogue.to_look_at_again(), [PathBuf::new(); 0]);
+    assert_eq!(stage.catalogue.to_look_at_again(), Vec::<PathBuf>::new());
     refuse(Refusal::NoEntry);
     assert_eq!(stage.catalogue.holder("mine", &second), None);
     assert_eq!(stage.catalogue.to_look_at_again(), [second], "it has its turn");

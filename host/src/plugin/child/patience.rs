@@ -47,6 +47,7 @@ pub(super) async fn within<F: Future>(
 
 /// A process at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only there a process is looked at"))]
 struct Seen {
     /// It is ready to run, or reads from a disk; else it waits for something.
     ready: bool,
