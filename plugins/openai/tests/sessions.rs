@@ -1,12 +1,13 @@
 //! One session per case, kept as files: the same events give the same effects. Answers of `recorded/` are real
-//! servers' (llama.cpp b11669, llama-cpp-python); those of vLLM and what failed are written by what is known of them.
+//! servers' (llama.cpp b11669, llama-cpp-python); what failed, and those of vLLM and text-generation-webui, are written
+//! by what is known of them.
 
 use ai_monitor_openai::PLUGIN;
 use ai_monitor_plugin_api::{
     event::{At, Depth, InferenceAsk, Outcome, SessionKind, Start},
     testing::{Reply, Scene, assert_kept},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 macro_rules! recorded {
     ($name:literal) => {
@@ -38,8 +39,22 @@ fn healthy() -> Scene {
 }
 
 /// With all its answers from a real server.
-const RECORDED: [&str; 10] =
-    ["liveness", "idle", "busy", "inference", "wrong", "full", "asleep", "missing", "router", "python"];
+const RECORDED: [&str; 14] = [
+    "liveness",
+    "idle",
+    "busy",
+    "inference",
+    "wrong",
+    "full",
+    "asleep",
+    "missing",
+    "router",
+    "router-load",
+    "router-load-broken",
+    "router-unload",
+    "router-progress",
+    "python",
+];
 
 fn kept(name: &str, backend: &str, shows: &str, start: &Start, scene: Scene) {
     let mut session = scene.record(&PLUGIN, start, backend, shows);
@@ -104,4 +119,117 @@ fn a_routers_sessions_are_kept() {
     let start = look(Depth::Readiness, "llama.cpp-router");
     kept("router", ROUTER, "one model of three is loaded", &start, router());
     kept("missing", ROUTER, "a model that is not loaded", &ask(Some("alpha"), "llama.cpp-router"), router());
+    let progress = with(look(Depth::Progress, "llama.cpp-router"), json!([router_main(), beta()]));
+    let front =
+        || Scene::new().on("GET /health", recorded!("router_health")).on("GET /props", recorded!("router_props"));
+    let child = front()
+        .on("GET /props 1/33973", recorded!("router_props_beta"))
+        .on("GET /metrics 1/33973", recorded!("router_metrics_beta"));
+    kept("router-progress", ROUTER, "its child is asked on a port of its own", &progress, child);
+
+    let props = || Scene::new().on("GET /props", recorded!("router_props"));
+    let load = props()
+        .on("POST /models/load", recorded!("router_load_alpha"))
+        .on("GET /v1/models", recorded!("router_models_after_load"));
+    kept("router-load", ROUTER, "a load", &repair("load", "alpha", "llama.cpp-router"), load);
+    let broken = props()
+        .on("POST /models/load", recorded!("router_load_broken"))
+        .on("GET /v1/models", recorded!("router_models_after_broken"));
+    let start = repair("load", "broken", "llama.cpp-router");
+    kept("router-load-broken", ROUTER, "a load of a file that is no model", &start, broken);
+    let unload = props().on("POST /models/unload", recorded!("router_unload_beta"));
+    let start = with(repair("unload", "beta", "llama.cpp-router"), json!([router_main(), beta()]));
+    kept("router-unload", ROUTER, "an unload", &start, unload);
+}
+
+fn repair(name: &str, model: &str, variant: &str) -> Start {
+    let args = serde_json::from_value(json!({"model": model})).unwrap();
+    let session = SessionKind::Repair { repair: name.into(), args };
+    Start { variant: Some(variant.into()), ..Start::new(session, 1_800_000, NOW) }
+}
+
+fn with(start: Start, processes: Value) -> Start {
+    Start { processes: Some(serde_json::from_value(processes).unwrap()), ..start }
+}
+
+fn router_main() -> Value {
+    json!({"id":"0","role":"main","exe":"llama-server","args":["--models-dir","."],"addresses":["0/8080"]})
+}
+
+fn beta() -> Value {
+    json!({"id":"1","parent":"0","role":"engine","exe":"llama-server",
+        "args":["--host","127.0.0.1","--port","33973","--alias","beta"],"addresses":["1/33973"]})
+}
+
+const VLLM_METRICS: &str = "# TYPE vllm:num_requests_running gauge\n\
+    vllm:num_requests_running{engine=\"0\",model_name=\"q\"} 1.0\n\
+    vllm:num_requests_waiting{engine=\"0\",model_name=\"q\"} 0.0\n\
+    vllm:prompt_tokens_total{engine=\"0\",model_name=\"q\"} 1024.0\n\
+    vllm:generation_tokens_total{engine=\"0\",model_name=\"q\"} 77.0\n";
+const VLLM_STREAM: &str = r#"data: {"model":"q","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}
+
+data: {"model":"q","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"ok"},"finish_reason":"stop"}]}
+
+data: [DONE]
+"#;
+
+#[test]
+fn vllms_sessions_are_kept() {
+    let kept = |name: &str, shows: &str, start: &Start, scene| kept(name, "vLLM 0.33.0", shows, start, scene);
+    let ok = |body: &str| Reply::status(200, body);
+    let health = || Scene::new().on("GET /health", ok(""));
+    let list =
+        || ok(r#"{"object":"list","data":[{"id":"q","object":"model","owned_by":"vllm","max_model_len":4096}]}"#);
+    let version = || ok(r#"{"version":"0.33.0"}"#);
+    let ready = || look(Depth::Readiness, "vllm");
+    let idle = health().on("GET /v1/models", list()).on("GET /version", version()).on("GET /metrics", ok(VLLM_METRICS));
+    kept("vllm", "its model is in memory", &ready(), idle);
+    let denied = Reply::status(401, r#"{"error":"Unauthorized"}"#);
+    let sees_less =
+        health().on("GET /v1/models", denied).on("GET /version", version()).on("GET /metrics", ok(VLLM_METRICS));
+    kept("vllm-sees-less", "without its key", &ready(), sees_less);
+    let processes = json!([
+        {"id":"0","role":"main","exe":"python3.12","args":["/opt/venv/bin/vllm","serve","q"],"addresses":["0/8000"]},
+        {"id":"1","parent":"0","role":"engine","exe":"python3.12","args":[],"addresses":[]},
+        {"id":"2","parent":"1","role":"engine","exe":"python3.12","args":[],"addresses":[]},
+        {"id":"3","parent":"1","role":"engine","exe":"python3.12","args":[],"addresses":[]},
+    ]);
+    let progress = with(look(Depth::Progress, "vllm"), processes);
+    kept("vllm-busy", "one request at work, on two GPUs", &progress, health().on("GET /metrics", ok(VLLM_METRICS)));
+    let dead = Scene::new().on("GET /health", Reply::status(503, ""));
+    kept("vllm-dead", "its engine is dead", &look(Depth::Liveness, "vllm"), dead);
+    let token = health()
+        .on("GET /metrics", ok(VLLM_METRICS))
+        .on("GET /v1/models", list())
+        .on("POST /v1/chat/completions", ok(VLLM_STREAM));
+    kept("vllm-inference", "a token", &ask(Some("q"), "vllm"), token);
+}
+
+#[test]
+fn sessions_of_text_generation_webui_are_kept() {
+    const WEBUI: &str = "text-generation-webui";
+    let kept = |name: &str, shows: &str, start: &Start, scene| kept(name, WEBUI, shows, start, scene);
+    let ok = |body: &str| Reply::status(200, body);
+    let info = |model: &str| {
+        let info = json!({"model_name": model, "lora_names": [], "loader": "llama.cpp"});
+        Scene::new().on("GET /v1/internal/model/info", ok(&info.to_string()))
+    };
+    let list = ok(r#"{"model_names":["None","a.gguf","m.gguf"]}"#);
+    let ready = info("m.gguf").on("GET /v1/internal/model/list", list);
+    kept("webui", "one model of two is loaded", &look(Depth::Readiness, WEBUI), ready);
+    let processes = json!([
+        {"id":"0","role":"other","exe":"python3","args":["server.py"],"addresses":["0/5000"]},
+        {"id":"1","parent":"0","role":"engine","exe":"llama-server","args":["--model","m.gguf","--port","41001"],
+         "addresses":["1/41001"]},
+    ]);
+    let busy = info("m.gguf")
+        .on("GET /props 1/41001", recorded!("props"))
+        .on("GET /metrics 1/41001", recorded!("busy_metrics_deferred"))
+        .on("GET /slots 1/41001", recorded!("busy_slots"));
+    kept("webui-busy", "its llama.cpp server works", &with(look(Depth::Progress, WEBUI), processes.clone()), busy);
+    let load = info("None").on("POST /v1/internal/model/load", ok(r#""OK""#));
+    kept("webui-load", "a load", &repair("load", "a.gguf", WEBUI), load);
+    kept("webui-load-refused", "it would throw another out", &repair("load", "a.gguf", WEBUI), info("m.gguf"));
+    let unload = info("m.gguf").on("POST /v1/internal/model/unload", ok("null"));
+    kept("webui-unload", "an unload", &with(repair("unload", "m.gguf", WEBUI), processes), unload);
 }
