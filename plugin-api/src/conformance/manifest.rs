@@ -69,6 +69,12 @@ pub(super) const RULES: &[Rule] = &[
         deadlines
     ),
     rule!("manifest_routes", "2, routes", "each route is `[local ]GET|HEAD|POST /path[*]` or `* *`, once", routes),
+    rule!(
+        "manifest_texts",
+        "2, routes and repairs",
+        "repairs are named in visible ASCII, and no text that is shown holds a control character",
+        texts
+    ),
     rule!("manifest_needs", "2, needs", "`needs` are known, and `local` routes come with `processes`", needs),
     rule!("manifest_side_effect", "2, probes", "`side_effect` is of inference alone, and in words", side_effect),
     rule!(
@@ -255,6 +261,52 @@ fn routes(manifest: &Manifest) -> Result<String, String> {
     Ok(format!("{looked_at} routes"))
 }
 
+/// Visible ASCII alone, so that it cannot pass for another.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Does this character show as nothing of its own, and change what stands around it? Control characters, which a
+/// terminal obeys; line separators; and those that turn the direction of writing.
+fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Texts that people read, in a question that needs their yes first of all. What identification looks for in a
+/// server's answer may hold any character.
+fn texts(manifest: &Manifest) -> Result<String, String> {
+    fn walk(at: &str, value: &Value, looked_at: &mut usize) -> Result<(), String> {
+        let plain = |text: &str| match text.chars().any(is_control) {
+            true => Err(format!("`{}` has a control character: {text:?}", at.escape_debug())),
+            false => Ok(()),
+        };
+        match value {
+            Value::String(text) => {
+                *looked_at += 1;
+                plain(text)
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().try_for_each(|(i, item)| walk(&format!("{at}.{i}"), item, looked_at))
+            }
+            Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+                plain(name)?;
+                walk(&format!("{at}{}{name}", if at.is_empty() { "" } else { "." }), value, looked_at)
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        }
+    }
+    if let Some(name) = manifest.repairs.keys().find(|name| !is_word(name)) {
+        return Err(format!(
+            "`repairs` names one {name:?}: a name may have letters, digits and ASCII signs, and no space"
+        ));
+    }
+    let shown = Manifest { identify: Vec::new(), ..manifest.clone() };
+    let mut looked_at = 0;
+    walk("", &serde_json::to_value(&shown).map_err(|e| e.to_string())?, &mut looked_at)?;
+    Ok(format!("{looked_at} texts"))
+}
+
 /// A route of the manifest.
 pub(super) struct Route<'a> {
     local: bool,
@@ -278,8 +330,10 @@ impl<'a> Route<'a> {
             Some(prefix) => (prefix, true),
             None => (path, false),
         };
-        let right =
-            ["GET", "HEAD", "POST"].contains(&method) && path.starts_with('/') && !path.contains([' ', '?', '*']);
+        let right = ["GET", "HEAD", "POST"].contains(&method)
+            && path.starts_with('/')
+            && is_word(path)
+            && !path.contains(['?', '*']);
         right.then_some(Route { local, method: Some(method), path, is_prefix })
     }
 

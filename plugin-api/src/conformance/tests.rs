@@ -370,6 +370,10 @@ manifests! {
     Liveness, "manifest_has_liveness", r#""liveness""#, r#""progress""#;
     Deadlines, "manifest_deadlines", "5000", "60001";
     Routes, "manifest_routes", "GET /version", "PUT /version";
+    RoutesAscii, "manifest_routes", "GET /version", "GET /versi\u{f6}n";
+    RepairNames, "manifest_texts", r#""unload":{"#, r#""un load":{"#;
+    Texts, "manifest_texts", r#""label":"Small""#, r#""label":"Sm\u001b[31mall""#;
+    TextsTurned, "manifest_texts", r#""title":"Unload""#, r#""title":"Un\u202eload""#;
     Needs, "manifest_needs", r#"["GET /version"]"#, r#"["GET /version","local GET /health"]"#;
     SideEffect, "manifest_side_effect", r#""deadline_ms":5000"#, r#""deadline_ms":5000,"side_effect":"x""#;
     Settings, "manifest_settings", r#""default":1"#, r#""default":"1""#;
