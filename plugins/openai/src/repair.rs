@@ -25,6 +25,8 @@ const WITHIN_MS: u64 = 20_000;
 /// Between two looks at a load: a part of what it has taken, so that a long one needs few.
 const FIRST_WAIT_MS: u64 = 250;
 const LONGEST_WAIT_MS: u64 = 40_000;
+/// So often its list is asked for: a session has 64 requests, and with these waits they last beyond its deadline.
+const ASKED_MAX: usize = 60;
 
 pub async fn repair(io: &mut Io<RepairReport>, start: &Start) -> Result<(), Stop> {
     let SessionKind::Repair { repair, args } = &start.session else {
@@ -83,10 +85,13 @@ async fn load_routed(io: &mut Io<RepairReport>, model: &str) -> Result<(), Stop>
         return Ok(());
     }
     let (mut wait_ms, mut waited_ms) = (FIRST_WAIT_MS, 0);
-    loop {
+    for _ in 0..ASKED_MAX {
         let answer = io.request(Request::get("/v1/models", CHEAP_MS).max_bytes(LIST_BYTES)).await?;
         if answer.outcome == Outcome::Deadline {
-            failed(io, model, &format!("{model} is still loading after {} s", waited_ms / 1000));
+            break;
+        }
+        if answer.outcome == Outcome::Refused {
+            failed(io, model, &format!("the router is gone: {}", answer::words(&answer)));
             return Ok(());
         }
         // Without a list it is asked again: the load goes on meanwhile.
@@ -120,6 +125,8 @@ async fn load_routed(io: &mut Io<RepairReport>, model: &str) -> Result<(), Stop>
         waited_ms += wait_ms;
         wait_ms = (wait_ms * 2).min(LONGEST_WAIT_MS);
     }
+    failed(io, model, &format!("{model} is still loading after {} s", waited_ms / 1000));
+    Ok(())
 }
 
 async fn unload_routed(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Result<(), Stop> {

@@ -298,6 +298,9 @@ fn a_load_that_has_no_end_or_no_model() {
         .on("POST /models/load", recorded!("load_beta"))
         .on("GET /v1/models", Reply::broken(Outcome::Deadline, At::Connect));
     assert_eq!(report(scene, &repair("load", "beta"))["result"], "failed");
+    let gone = Reply::broken(Outcome::Refused, At::Connect);
+    let scene = props().on("POST /models/load", recorded!("load_beta")).on("GET /v1/models", gone);
+    assert_eq!(report(scene, &repair("load", "beta"))["text"], "the router is gone: the connection was refused");
     let scene = props().on("POST /models/load", recorded!("unload_unknown"));
     assert_eq!(report(scene, &repair("load", "zz")), json!({"result":"failed","text":"model is not found"}));
     let scene = props()
