@@ -1,4 +1,5 @@
-//! The plugin keeps every rule of the contract, and says to its recorded sessions what it said then.
+//! The plugin keeps every rule of the contract, whatever goes wrong in the sessions that are kept of it. That it says
+//! to them what it said then is for `sessions.rs`.
 
 use ai_monitor_lm_studio::PLUGIN;
 use ai_monitor_plugin_api::conformance::Kit;
