@@ -1,5 +1,6 @@
 //! Filling a model's name, a prompt and a number into a path or a body, so that they cannot be read as anything else.
 
+use plugin_parts::percent;
 use serde_json::Value;
 
 /// What can be filled in.
@@ -65,22 +66,9 @@ fn value(name: &str, values: &Values<'_>, inside: Inside) -> Option<String> {
             let quoted = Value::from(text).to_string();
             quoted[1..quoted.len() - 1].to_owned()
         }
-        Inside::Url => encoded(text),
+        Inside::Url => percent::encoded(text),
         Inside::Plain => text.to_owned(),
     })
-}
-
-/// Percent-encoded but for RFC 3986's unreserved characters.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use ai_monitor_plugin_api::{
     Io, Stop,
     event::{Outcome, SessionKind, Start},
-    report::{Expect, ModelState, RepairReport, RepairResult, Symptom, cut},
+    report::{Expect, ModelState, RepairReport, RepairResult, cut},
 };
-use plugin_parts::{answer, signature};
+use plugin_parts::{answer, repair::note_symptom};
 
 use crate::{expect::Verdict, fill::Values, settings::Settings};
 
@@ -49,10 +49,7 @@ pub async fn repair(io: &mut Io<RepairReport>, start: &Start, settings: &Setting
         Verdict::Bad(judged) => {
             let busy = matches!(answer.outcome, Outcome::Overloaded | Outcome::Unavailable);
             let text = judged.map_or_else(|| answer::words(&answer), |(_, text)| text);
-            if let Some(id) = signature::symptom(&text) {
-                let model = Some(model.to_owned());
-                io.report.symptoms.push(Symptom { id: id.into(), text: cut(&text).to_owned(), model, engine: None });
-            }
+            note_symptom(io, model, &text);
             end(io, if busy { RepairResult::Refused } else { RepairResult::Failed }, text)
         }
     }

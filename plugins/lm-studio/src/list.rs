@@ -16,9 +16,6 @@ use crate::{
     api::{CapabilitiesV1, ListOpenAi, ListV0, ListV1, ModelV0, ModelV1},
 };
 
-/// Long lists are taken: 4 MiB are some 3,000 models.
-const LIST_BYTES: u64 = 4 * 1024 * 1024;
-
 /// A model, as far as the route tells.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Entry {
@@ -89,7 +86,7 @@ pub async fn ask(io: &mut Io) -> Result<Option<Vec<Entry>>, Stop> {
 
 /// The question itself, of a list.
 pub fn request(path: &str) -> Request {
-    Request::get(path, LIST_MS).max_bytes(LIST_BYTES)
+    Request::get(path, LIST_MS).max_bytes(answer::LIST_BYTES)
 }
 
 /// Whatever the session looks for, a list is evidence of what could be served, not of how work goes on.

@@ -5,9 +5,12 @@ use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
     event::{Outcome, Response, SessionKind, Start},
-    report::{Expect, ModelState, RepairReport, RepairResult},
+    report::{ModelState, RepairReport, RepairResult, cut},
 };
-use plugin_parts::{answer, repair::failed};
+use plugin_parts::{
+    answer,
+    repair::{done, failed},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -97,7 +100,7 @@ async fn unload(io: &mut Io<RepairReport>, entry: &Entry) -> Result<(), Stop> {
         }
         n => format!("{n} instances unloaded"),
     };
-    done(io, entry, text, ModelState::Unloaded);
+    loaded_or_not(io, entry, &text, ModelState::Unloaded);
     Ok(())
 }
 
@@ -117,7 +120,7 @@ async fn load(io: &mut Io<RepairReport>, start: &Start, entry: &Entry) -> Result
                 Some(seconds) => format!("loaded as {instance} in {seconds:.1} s"),
                 None => format!("loaded as {instance}"),
             };
-            done(io, entry, text, ModelState::Loaded);
+            loaded_or_not(io, entry, &text, ModelState::Loaded);
         }
         Ok(load) => {
             let status = load.status.unwrap_or_else(|| "nothing".into());
@@ -140,9 +143,7 @@ pub fn accepted<T: serde::de::DeserializeOwned>(answer: &Response) -> Result<T, 
     }
 }
 
-fn done(io: &mut Io<RepairReport>, entry: &Entry, text: String, state: ModelState) {
-    io.report.result = Some(RepairResult::Done);
-    io.report.text = Some(text);
-    io.report.within_ms = Some(WITHIN_MS);
-    io.report.expect.push(Expect::Model { model: entry.key.clone(), state: vec![state] });
+fn loaded_or_not(io: &mut Io<RepairReport>, entry: &Entry, text: &str, state: ModelState) {
+    done(io, &entry.key, vec![state], WITHIN_MS);
+    io.report.text = Some(cut(text).to_owned());
 }

@@ -9,13 +9,13 @@ use ai_monitor_plugin_api::{
 use plugin_parts::answer::{self, Told};
 
 use crate::{
-    LIST_BYTES, LIST_MS,
+    LIST_MS,
     api::{Limited, Middleware},
 };
 
 /// The models with a limit; empty where there are none or they cannot be known. `None`: LocalAI is silent.
 pub async fn limited(io: &mut Io) -> Result<Option<Vec<Limited>>, Stop> {
-    let request = Request::get("/api/middleware/status", LIST_MS).of(Depth::Progress).max_bytes(LIST_BYTES);
+    let request = Request::get("/api/middleware/status", LIST_MS).of(Depth::Progress).max_bytes(answer::LIST_BYTES);
     let answer = io.request(request).await?;
     if matches!(answer.outcome, Outcome::NotFound | Outcome::Unsupported) {
         io.judge(&answer, Outcome::Unsupported, "a LocalAI that does not count the requests of a model");

@@ -29,8 +29,6 @@ use serde_json::Value;
 const FRONT_MS: u64 = 5_000;
 /// For what the front has in memory or reads from its folder of models.
 const LIST_MS: u64 = 5_000;
-/// Long lists are taken.
-const LIST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The plugin.
 pub struct LocalAi;

@@ -14,7 +14,7 @@ use plugin_parts::{
 };
 
 use crate::{
-    LIST_BYTES, LIST_MS,
+    LIST_MS,
     api::{List, Listed, Loaded},
 };
 
@@ -22,7 +22,7 @@ use crate::{
 pub async fn listed(io: &mut Io) -> Result<Told<Vec<Listed>>, Stop> {
     let answer = match with_capabilities(io).await? {
         Some(answer) => answer,
-        None => io.request(Request::get("/v1/models", LIST_MS).max_bytes(LIST_BYTES)).await?,
+        None => io.request(Request::get("/v1/models", LIST_MS).max_bytes(answer::LIST_BYTES)).await?,
     };
     Ok(answer::told(io, &answer).map(data))
 }
@@ -38,7 +38,7 @@ pub async fn capable(io: &mut Io) -> Result<Option<Vec<Listed>>, Stop> {
 
 /// The list with what each model can do. `None`: an older version, which has no such route.
 async fn with_capabilities(io: &mut Io) -> Result<Option<Response>, Stop> {
-    let request = Request::get("/v1/models/capabilities", LIST_MS).of(Depth::Readiness).max_bytes(LIST_BYTES);
+    let request = Request::get("/v1/models/capabilities", LIST_MS).of(Depth::Readiness).max_bytes(answer::LIST_BYTES);
     let answer = io.request(request).await?;
     if !matches!(answer.outcome, Outcome::NotFound | Outcome::Unsupported) {
         return Ok(Some(answer));

@@ -12,7 +12,7 @@ use ai_monitor_plugin_api::{
     event::{Outcome, Response},
     report::{Phase, Symptom},
 };
-use plugin_parts::{answer, signature};
+use plugin_parts::{answer, percent, signature};
 
 use crate::api::{Loaded, Status};
 
@@ -28,7 +28,7 @@ const READY: i64 = 2;
 /// Asks after each loaded model until one is silent: that is enough to know, and each costs its whole time.
 pub async fn ask(io: &mut Io, loaded: &[Loaded]) -> Result<(), Stop> {
     for model in loaded.iter().take(MONITORED_MAX) {
-        let path = format!("/backend/monitor?model={}", in_query(&model.id));
+        let path = format!("/backend/monitor?model={}", percent::encoded(&model.id));
         let answer = io.request(Request::get(path, MONITOR_MS)).await?;
         if lives(io, &model.id, &answer) {
             for engine in io.report.engines.iter_mut().flatten().filter(|e| e.model.as_deref() == Some(&model.id)) {
@@ -71,16 +71,4 @@ fn lives(io: &mut Io, model: &str, answer: &Response) -> bool {
         io.report.symptoms.push(symptom);
     }
     false
-}
-
-/// A name as it may stand in a query.
-fn in_query(name: &str) -> String {
-    let mut query = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => query.push(byte.into()),
-            _ => query.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    query
 }

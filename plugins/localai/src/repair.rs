@@ -8,7 +8,7 @@ use ai_monitor_plugin_api::{
 };
 use plugin_parts::{
     answer::{self, error_text},
-    repair::failed,
+    repair::{ended, failed},
 };
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ pub async fn repair(io: &mut Io<RepairReport>, start: &Start) -> Result<(), Stop
 async fn unload(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Result<(), Stop> {
     let loaded = system::read(&io.request(system::request()).await?).ok();
     if loaded.as_ref().is_some_and(|loaded| !loaded.iter().any(|one| one.id == model)) {
-        ended(io, RepairResult::Already, format!("{model} is not loaded"));
+        ended(io, RepairResult::Already, &format!("{model} is not loaded"));
         return Ok(());
     }
     let request = Request::post_json("/backend/shutdown", &json!({"model": model}), SHUTDOWN_MS)
@@ -48,7 +48,7 @@ async fn unload(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Result
     let words = words(&answer);
     match answer.outcome {
         Outcome::Ok => {
-            ended(io, RepairResult::Done, words);
+            ended(io, RepairResult::Done, &words);
             io.report.within_ms = Some(WITHIN_MS);
             io.report.expect.push(Expect::Model { model: model.to_owned(), state: vec![ModelState::Unloaded] });
             if let Some(process) = backends::of_only_model(start, loaded.as_deref().unwrap_or_default(), model) {
@@ -56,13 +56,13 @@ async fn unload(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Result
             }
         }
         // Every version has the route; older ones say it with a 500.
-        Outcome::NotFound => ended(io, RepairResult::Already, format!("{model} is not loaded")),
+        Outcome::NotFound => ended(io, RepairResult::Already, &format!("{model} is not loaded")),
         Outcome::Failed if words.contains("not found") => {
-            ended(io, RepairResult::Already, format!("{model} is not loaded"));
+            ended(io, RepairResult::Already, &format!("{model} is not loaded"));
         }
         // It ends no backend that works, or that hangs with a request (LocalAI#10578).
         Outcome::Failed if words.contains("still busy") || words.contains("waiting to shut down") => {
-            ended(io, RepairResult::Refused, words);
+            ended(io, RepairResult::Refused, &words);
         }
         _ => failed(io, model, &words),
     }
@@ -78,24 +78,19 @@ async fn load(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Result<(
             let done = answer::parsed::<Done>(&answer).unwrap_or_default();
             // Of a pipeline its parts are loaded, not itself (core/backend/preload.go).
             let parts = done.loaded.filter(|parts| !parts.is_empty()).unwrap_or_else(|| vec![model.to_owned()]);
-            ended(io, RepairResult::Done, words(&answer));
+            ended(io, RepairResult::Done, &words(&answer));
             io.report.within_ms = Some(WITHIN_MS);
             let expected = |part| Expect::Model { model: part, state: vec![ModelState::Loaded] };
             io.report.expect.extend(parts.into_iter().map(expected));
         }
         Outcome::NotFound | Outcome::Unsupported => {
             let text = "this LocalAI cannot be asked to load a model; it does so at the first request for it";
-            ended(io, RepairResult::Unsupported, text.into());
+            ended(io, RepairResult::Unsupported, text);
         }
-        _ if put_off(&answer).is_some() => ended(io, RepairResult::Refused, words(&answer)),
+        _ if put_off(&answer).is_some() => ended(io, RepairResult::Refused, &words(&answer)),
         _ => failed(io, model, &words(&answer)),
     }
     Ok(())
-}
-
-fn ended(io: &mut Io<RepairReport>, result: RepairResult, text: String) {
-    io.report.result = Some(result);
-    io.report.text = Some(cut(&text).to_owned());
 }
 
 /// LocalAI's words, which these two routes have in `message`.

@@ -8,7 +8,7 @@ use ai_monitor_plugin_api::{
 use plugin_parts::answer::{self, Told, Verdict};
 
 use crate::{
-    LIST_BYTES, LIST_MS,
+    LIST_MS,
     api::{Loaded, System},
 };
 
@@ -21,7 +21,7 @@ pub async fn loaded(io: &mut Io) -> Result<Told<Vec<Loaded>>, Stop> {
 
 /// The question itself.
 pub fn request() -> Request {
-    Request::get("/system", LIST_MS).max_bytes(LIST_BYTES)
+    Request::get("/system", LIST_MS).max_bytes(answer::LIST_BYTES)
 }
 
 pub fn read(answer: &Response) -> Result<Vec<Loaded>, Option<Verdict>> {

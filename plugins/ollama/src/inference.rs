@@ -120,7 +120,7 @@ async fn from_runner(
         },
         _ => return Ok(Some(skipped(Some(model), "its runner cannot be reached: asking Ollama could load it anew"))),
     };
-    if runners::embeds(runner) {
+    if llama_server::embeds(&runner.args) {
         let body = json!({"input": ask.prompt});
         let request = Request::post_json("/v1/embeddings", &body, timeout_ms).to(address);
         let request = request.note(format!("a vector from {model}, of its runner {}", runner.id));

@@ -17,12 +17,9 @@ use crate::{
     expiry, judge_busy,
 };
 
-/// Long lists are taken: 4 MiB are some 10,000 models.
-const LIST_BYTES: u64 = 4 * 1024 * 1024;
-
 /// The models on disk.
 pub async fn tags(io: &mut Io) -> Result<Told<Vec<Tag>>, Stop> {
-    let answer = io.request(Request::get("/api/tags", DISK_MS).max_bytes(LIST_BYTES)).await?;
+    let answer = io.request(Request::get("/api/tags", DISK_MS).max_bytes(answer::LIST_BYTES)).await?;
     judge_busy(io, &answer);
     let tags = answer::told::<Tags>(io, &answer);
     Ok(tags.map(|tags| tags.models.unwrap_or_default()))

@@ -4,9 +4,12 @@ use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
     event::{Outcome, Response, SessionKind, Start},
-    report::{Expect, ModelState, RepairReport, RepairResult, Symptom, cut},
+    report::{Expect, ModelState, RepairReport, RepairResult},
 };
-use plugin_parts::{answer, signature};
+use plugin_parts::{
+    answer,
+    repair::{done, failed},
+};
 use serde_json::json;
 
 use crate::{
@@ -45,8 +48,7 @@ async fn unload(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Result
     let answer = io.request(request).await?;
     judge(io, model, &answer, "unload");
     if io.report.result == Some(RepairResult::Done) {
-        io.report.within_ms = Some(WITHIN_MS);
-        io.report.expect.push(Expect::Model { model: full_name(model), state: vec![ModelState::Unloaded] });
+        done(io, &full_name(model), vec![ModelState::Unloaded], WITHIN_MS);
         if let Some(runner) = runner {
             io.report.expect.push(Expect::Process { process: runner.id.clone(), gone: true });
         }
@@ -72,8 +74,7 @@ async fn load(io: &mut Io<RepairReport>, start: &Start, model: &str, expires_at:
         judge(io, model, &answer, "load");
     }
     if io.report.result == Some(RepairResult::Done) {
-        io.report.within_ms = Some(WITHIN_MS);
-        io.report.expect.push(Expect::Model { model: full_name(model), state: vec![ModelState::Loaded] });
+        done(io, &full_name(model), vec![ModelState::Loaded], WITHIN_MS);
     }
     Ok(())
 }
@@ -91,17 +92,18 @@ async fn pull(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Result<(
     match answer::parsed::<Pulled>(&answer) {
         Ok(Pulled { status: Some(status), .. }) if status == "success" => {
             io.report.text = Some("downloaded".into());
-            io.report.within_ms = Some(WITHIN_MS);
             // It is listed, whatever was in memory of it before.
             let state = vec![ModelState::Unloaded, ModelState::Loaded, ModelState::Stopping];
-            io.report.expect.push(Expect::Model { model: full_name(model), state });
+            done(io, &full_name(model), state, WITHIN_MS);
         }
-        Ok(Pulled { error: Some(error), .. }) => failed(io, model, &error),
+        Ok(Pulled { error: Some(error), .. }) => failed(io, &full_name(model), &error),
         Ok(Pulled { status, .. }) => {
             let status = status.unwrap_or_else(|| "nothing".into());
-            failed(io, model, &format!("Ollama said {status} of the download"));
+            failed(io, &full_name(model), &format!("Ollama said {status} of the download"));
         }
-        Err(verdict) => failed(io, model, &verdict.map_or_else(|| answer::words(&answer), |verdict| verdict.text)),
+        Err(verdict) => {
+            failed(io, &full_name(model), &verdict.map_or_else(|| answer::words(&answer), |verdict| verdict.text))
+        }
     }
     Ok(())
 }
@@ -117,9 +119,9 @@ fn judge(io: &mut Io<RepairReport>, model: &str, answer: &Response, wanted: &str
         (None, Some(reason)) if reason == wanted => io.report.text = Some(format!("done_reason {reason}")),
         (None, reason) => {
             let reason = reason.unwrap_or_else(|| "nothing".into());
-            failed(io, model, &format!("Ollama said {reason} where `{wanted}` was asked for"));
+            failed(io, &full_name(model), &format!("Ollama said {reason} where `{wanted}` was asked for"));
         }
-        (Some(error), _) => failed(io, model, &error),
+        (Some(error), _) => failed(io, &full_name(model), &error),
     }
 }
 
@@ -128,18 +130,8 @@ fn judge_status(io: &mut Io<RepairReport>, model: &str, answer: &Response) {
         io.report.result = Some(RepairResult::Done);
         return;
     }
-    failed(io, model, &answer::words(answer));
+    failed(io, &full_name(model), &answer::words(answer));
     if is_busy(answer) {
         io.report.result = Some(RepairResult::Refused);
     }
-}
-
-fn failed(io: &mut Io<RepairReport>, model: &str, text: &str) {
-    let text = cut(text).to_owned();
-    io.report.result = Some(RepairResult::Failed);
-    if let Some(id) = signature::symptom(&text) {
-        let symptom = Symptom { id: id.into(), text: text.clone(), model: Some(full_name(model)), engine: None };
-        io.report.symptoms.push(symptom);
-    }
-    io.report.text = Some(text);
 }

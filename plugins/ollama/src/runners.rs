@@ -45,11 +45,6 @@ pub fn is_llama_server(runner: &Process) -> bool {
     process::name(runner) == "llama-server"
 }
 
-/// Whether it was started to make vectors.
-pub fn embeds(runner: &Process) -> bool {
-    runner.args.iter().any(|arg| matches!(arg.as_str(), "--embedding" | "--embeddings"))
-}
-
 /// Whether the target's settings allow it to ask runners at all.
 pub fn may_be_asked(start: &Start) -> bool {
     start.settings.get("prefer_engine").and_then(|value| value.as_bool()).unwrap_or(true)

@@ -9,7 +9,7 @@ use ai_monitor_plugin_api::{
 use plugin_parts::{
     answer,
     generation::{self, not_begun, skipped},
-    process,
+    percent, process,
 };
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use crate::{
     api::{List, Props, WebuiInfo},
     front,
     llama_cpp::{self, Place, Room},
-    models, python, query, router, vllm, webui,
+    models, python, router, vllm, webui,
 };
 
 const WOULD_STAY_AWAKE: &str = "it sleeps when it is idle: asking by the clock would keep it awake";
@@ -121,7 +121,7 @@ async fn of_router(
     };
     let (to, query) = match address {
         Some(address) => (Some(address.to_owned()), String::new()),
-        None => (None, format!("?model={}&autoload=false", query::encoded(&model.id))),
+        None => (None, format!("?model={}&autoload=false", percent::encoded(&model.id))),
     };
     let question = Question { to, query, embeds: router::embeds(model), ..Question::named(&model.id) };
     Ok(question.within(room))

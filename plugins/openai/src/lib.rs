@@ -8,7 +8,6 @@ mod inference;
 mod llama_cpp;
 mod models;
 mod python;
-mod query;
 mod repair;
 mod router;
 mod vllm;
@@ -21,7 +20,7 @@ use ai_monitor_plugin_api::{
     export_plugin,
     report::{Engine, Phase, RepairReport},
 };
-use plugin_parts::answer::Told;
+use plugin_parts::answer::{LIST_BYTES, Told};
 
 use crate::api::{List, Props, WebuiInfo};
 
@@ -29,8 +28,6 @@ use crate::api::{List, Props, WebuiInfo};
 const FRONT_MS: u64 = 5_000;
 /// For the other routes that cost a server nothing.
 const CHEAP_MS: u64 = 5_000;
-/// Long lists of models and metrics are taken.
-const LIST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The plugin.
 pub struct OpenAi;

@@ -13,11 +13,11 @@ use ai_monitor_plugin_api::{
 use plugin_parts::{
     answer::{self, Told},
     llama_server::{self, Slot},
-    metrics, process,
+    metrics, percent, process,
 };
 use serde_json::Value;
 
-use crate::{CHEAP_MS, LIST_BYTES, api::Props, is_absent, query, server_engine};
+use crate::{CHEAP_MS, api::Props, is_absent, server_engine};
 
 /// A server that answers in a millisecond or not at all.
 const CHILD_MS: u64 = 2_000;
@@ -49,14 +49,14 @@ impl Place {
 
     fn get(&self, path: &str) -> Request {
         let path = match &self.model {
-            Some(model) => format!("{path}?model={}&autoload=false", query::encoded(model)),
+            Some(model) => format!("{path}?model={}&autoload=false", percent::encoded(model)),
             None => path.to_owned(),
         };
         let request = match &self.to {
             Some(address) => Request::get(path, CHILD_MS).to(address.clone()).of(Depth::Progress),
             None => Request::get(path, CHEAP_MS),
         };
-        request.max_bytes(LIST_BYTES)
+        request.max_bytes(answer::LIST_BYTES)
     }
 }
 

@@ -16,13 +16,13 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::{
-    CHEAP_MS, LIST_BYTES,
+    CHEAP_MS,
     api::{List, Listed, Props},
     router,
 };
 
 pub async fn ask(io: &mut Io) -> Result<Told<List>, Stop> {
-    let answer = io.request(Request::get("/v1/models", CHEAP_MS).max_bytes(LIST_BYTES)).await?;
+    let answer = io.request(Request::get("/v1/models", CHEAP_MS).max_bytes(answer::LIST_BYTES)).await?;
     Ok(match list(io, &answer) {
         Some(list) => Told::Value(list),
         None if answer::silent(&answer) => Told::Silent,

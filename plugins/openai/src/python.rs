@@ -15,7 +15,7 @@ use ai_monitor_plugin_api::{
 use plugin_parts::{answer, process};
 use serde_json::Value;
 
-use crate::{LIST_BYTES, is_absent};
+use crate::is_absent;
 
 /// The module that it is started by: `python -m llama_cpp.server`.
 const MODULE: &str = "llama_cpp.server";
@@ -23,7 +23,8 @@ const DESCRIPTION: &str = "/openapi.json";
 
 /// Asks for the description of its API, which touches no model. Fills in version and phase.
 pub async fn front(io: &mut Io, timeout_ms: u64) -> Result<(), Stop> {
-    let answer = io.request(Request::get(DESCRIPTION, timeout_ms).of(Depth::Liveness).max_bytes(LIST_BYTES)).await?;
+    let answer =
+        io.request(Request::get(DESCRIPTION, timeout_ms).of(Depth::Liveness).max_bytes(answer::LIST_BYTES)).await?;
     if is_absent(answer.outcome) {
         io.judge(&answer, Outcome::Foreign, format!("no {DESCRIPTION} here: this is not llama-cpp-python"));
     }

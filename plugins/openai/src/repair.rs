@@ -9,11 +9,14 @@ use ai_monitor_plugin_api::{
     event::{Outcome, Response, SessionKind, Start},
     report::{Expect, ModelState, RepairReport, RepairResult, cut},
 };
-use plugin_parts::{answer, repair::failed};
+use plugin_parts::{
+    answer,
+    repair::{done, ended, failed},
+};
 use serde_json::{Value, json};
 
 use crate::{
-    CHEAP_MS, LIST_BYTES,
+    CHEAP_MS,
     api::{List, Props, WebuiInfo},
     router, webui,
 };
@@ -44,7 +47,7 @@ pub async fn repair(io: &mut Io<RepairReport>, start: &Start) -> Result<(), Stop
         Some("text-generation-webui") if load => load_webui(io, start, model).await,
         Some("text-generation-webui") => unload_webui(io, start, model).await,
         Some("llama.cpp" | "llama.cpp-router") => {
-            let answer = io.request(Request::get("/props", CHEAP_MS).max_bytes(LIST_BYTES)).await?;
+            let answer = io.request(Request::get("/props", CHEAP_MS).max_bytes(answer::LIST_BYTES)).await?;
             match answer::parsed::<Props>(&answer) {
                 Ok(props) if !props.is_router() => unsupported(io, "it has one model, from its start to its end"),
                 Ok(_) if load => load_routed(io, model).await,
@@ -64,15 +67,8 @@ fn unsupported(io: &mut Io<RepairReport>, why: &str) -> Result<(), Stop> {
 }
 
 fn end(io: &mut Io<RepairReport>, result: RepairResult, text: &str) -> Result<(), Stop> {
-    io.report.result = Some(result);
-    io.report.text = Some(cut(text).to_owned());
+    ended(io, result, text);
     Ok(())
-}
-
-fn done(io: &mut Io<RepairReport>, model: &str, state: Vec<ModelState>) {
-    io.report.result = Some(RepairResult::Done);
-    io.report.within_ms = Some(WITHIN_MS);
-    io.report.expect.push(Expect::Model { model: model.to_owned(), state });
 }
 
 /// The router answers at once, for a broken file, too; then its list tells how it went.
@@ -86,7 +82,7 @@ async fn load_routed(io: &mut Io<RepairReport>, model: &str) -> Result<(), Stop>
     }
     let (mut wait_ms, mut waited_ms) = (FIRST_WAIT_MS, 0);
     for _ in 0..ASKED_MAX {
-        let answer = io.request(Request::get("/v1/models", CHEAP_MS).max_bytes(LIST_BYTES)).await?;
+        let answer = io.request(Request::get("/v1/models", CHEAP_MS).max_bytes(answer::LIST_BYTES)).await?;
         if answer.outcome == Outcome::Deadline {
             break;
         }
@@ -102,7 +98,7 @@ async fn load_routed(io: &mut Io<RepairReport>, model: &str) -> Result<(), Stop>
                 return end(io, RepairResult::Already, &format!("{model} is running"));
             }
             Some("loaded") => {
-                done(io, model, vec![ModelState::Loaded]);
+                done(io, model, vec![ModelState::Loaded], WITHIN_MS);
                 io.report.text = Some(cut(&format!("{model} is loaded")).to_owned());
                 return Ok(());
             }
@@ -140,7 +136,7 @@ async fn unload_routed(io: &mut Io<RepairReport>, start: &Start, model: &str) ->
         return Ok(());
     }
     // A process that had to be ended by force leaves its model as failed.
-    done(io, model, vec![ModelState::Unloaded, ModelState::Failed]);
+    done(io, model, vec![ModelState::Unloaded, ModelState::Failed], WITHIN_MS);
     if let Some(child) = router::child_of(start, model) {
         io.report.expect.push(Expect::Process { process: child.id.clone(), gone: true });
     }
@@ -178,7 +174,7 @@ async fn load_webui(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Re
         failed(io, model, &answer::words(&answer));
         return Ok(());
     }
-    done(io, model, vec![ModelState::Loaded]);
+    done(io, model, vec![ModelState::Loaded], WITHIN_MS);
     Ok(())
 }
 
@@ -194,7 +190,7 @@ async fn unload_webui(io: &mut Io<RepairReport>, start: &Start, model: &str) -> 
         failed(io, model, &answer::words(&answer));
         return Ok(());
     }
-    done(io, model, vec![ModelState::Unloaded]);
+    done(io, model, vec![ModelState::Unloaded], WITHIN_MS);
     if let Some((child, _)) = webui::child(start.processes.as_deref().unwrap_or_default()) {
         io.report.expect.push(Expect::Process { process: child.id.clone(), gone: true });
     }

@@ -9,7 +9,7 @@ use ai_monitor_plugin_api::{
     event::{Process, Role, Start},
     report::{Engine, Phase, Symptom, cut},
 };
-use plugin_parts::process;
+use plugin_parts::{llama_server, process};
 
 use crate::{
     api::{List, Listed},
@@ -88,8 +88,7 @@ pub fn sleeps(start: &Start, model: &Listed) -> bool {
 
 /// Whether its process was started to make vectors.
 pub fn embeds(model: &Listed) -> bool {
-    let is = |arg: &String| matches!(arg.as_str(), "--embedding" | "--embeddings");
-    model.status.as_ref().is_some_and(|status| status.args.iter().any(is))
+    model.status.as_ref().is_some_and(|status| llama_server::embeds(&status.args))
 }
 
 /// Models whose process ended with an error. The router says that they failed, and not whether at loading or at work;

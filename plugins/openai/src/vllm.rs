@@ -15,7 +15,7 @@ use plugin_parts::{
 };
 use serde_json::Value;
 
-use crate::{CHEAP_MS, LIST_BYTES, server_engine};
+use crate::{CHEAP_MS, server_engine};
 
 /// Asks `/health`: 200 with no body, or 503 once the engine is dead.
 pub async fn health(io: &mut Io, timeout_ms: u64) -> Result<(), Stop> {
@@ -54,7 +54,7 @@ pub async fn state(io: &mut Io) -> Result<Option<ModelState>, Stop> {
 
 /// Its metrics, which need no key. Fills in the phase.
 async fn metrics(io: &mut Io) -> Result<Told<String>, Stop> {
-    let request = Request::get("/metrics", CHEAP_MS).of(Depth::Progress).max_bytes(LIST_BYTES);
+    let request = Request::get("/metrics", CHEAP_MS).of(Depth::Progress).max_bytes(answer::LIST_BYTES);
     let answer = io.request(request).await?;
     let text = answer::text(answer);
     if let Told::Value(text) = &text

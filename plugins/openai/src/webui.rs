@@ -13,7 +13,7 @@ use plugin_parts::{answer, models::whole, process};
 use serde_json::Value;
 
 use crate::{
-    CHEAP_MS, LIST_BYTES,
+    CHEAP_MS,
     api::{WebuiInfo, WebuiList},
     is_absent,
     llama_cpp::{self, Place},
@@ -35,7 +35,7 @@ pub async fn info(io: &mut Io, timeout_ms: u64) -> Result<WebuiInfo, Stop> {
 
 /// Its models. Those that are not loaded it shows to admins alone.
 pub async fn readiness(io: &mut Io, info: &WebuiInfo) -> Result<(), Stop> {
-    let answer = io.request(Request::get(LIST, CHEAP_MS).max_bytes(LIST_BYTES)).await?;
+    let answer = io.request(Request::get(LIST, CHEAP_MS).max_bytes(answer::LIST_BYTES)).await?;
     let loaded = info.loaded();
     let mut names: Vec<String> = match answer::json::<WebuiList>(io, &answer) {
         Some(list) => list.model_names.into_iter().filter(|name| !name.is_empty() && name != "None").collect(),

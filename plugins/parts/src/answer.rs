@@ -8,6 +8,9 @@ use ai_monitor_plugin_api::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// For long lists, in bytes: some 10,000 models of a backend, and as much as a host reads.
+pub const LIST_BYTES: u64 = 4 * 1024 * 1024;
+
 /// What an answer really was, where the host's outcome is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {

@@ -5,6 +5,7 @@ pub mod generation;
 pub mod llama_server;
 pub mod metrics;
 pub mod models;
+pub mod percent;
 pub mod process;
 pub mod repair;
 pub mod signature;

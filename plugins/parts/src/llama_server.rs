@@ -43,6 +43,11 @@ impl Slot {
     }
 }
 
+/// Whether it was started to make vectors.
+pub fn embeds(args: &[String]) -> bool {
+    args.iter().any(|arg| matches!(arg.as_str(), "--embedding" | "--embeddings"))
+}
+
 /// Whether a request would run at once.
 pub fn has_free_slot(slots: &[Slot]) -> bool {
     slots.iter().any(|slot| !slot.is_processing)

@@ -1,8 +1,8 @@
-//! Text in the query of a path.
+//! Text in a path or its query.
 
 use std::fmt::Write as _;
 
-/// Percent-encoded, all but what may always stand there.
+/// Percent-encoded, all but RFC 3986's unreserved characters.
 pub fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
