@@ -16,7 +16,10 @@ pub(super) async fn health(State(api): State<Api>) -> Json<Value> {
 }
 
 pub(super) async fn unknown_route(uri: Uri) -> ApiError {
-    ApiError::NotFound(format!("there is nothing at {}", uri.path()))
+    ApiError::NotFound(format!(
+        "there is nothing at {}; the page is at /, and docs/api.md of ai-monitor lists what is under /api/",
+        uri.path()
+    ))
 }
 
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {

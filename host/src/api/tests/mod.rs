@@ -2,6 +2,7 @@
 
 mod browser;
 mod contract;
+mod documented;
 mod fake;
 mod gate;
 mod limits;
