@@ -158,7 +158,7 @@ impl Author {
         let path = format!("{}:{}", self.home.path().join("bin").display(), env::var("PATH").unwrap_or_default());
         let mut command = Command::new("bash");
         command.args(["-euc", script]).current_dir(&self.now_in).stdin(Stdio::null());
-        command.env("HOME", self.home.path()).env("PATH", path).env("MONITOR_SOURCE", root());
+        command.env("HOME", self.home.path()).env("PATH", path);
         command.env("CARGO_HOME", kept("CARGO_HOME", ".cargo")).env("RUSTUP_HOME", kept("RUSTUP_HOME", ".rustup"));
         // The machine of a test has no way out. What the plugin's crate needs, the monitor's own build has fetched.
         command.env("CARGO_NET_OFFLINE", "true").env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");

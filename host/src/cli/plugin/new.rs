@@ -6,20 +6,37 @@ use std::{
     process::ExitCode,
 };
 
+use ai_monitor_plugin_api::testing;
 use anyhow::{Context, bail};
 
-use crate::plugin::is_id;
+use crate::plugin::{BUNDLED, is_id};
 
 const HEADER: &str = include_str!("../../../../plugin-api/include/ai_monitor_plugin.h");
 const EXAMPLE_C: &str = include_str!("../../../../plugins/example-c/koboldcpp.c");
 const EXAMPLE_C_MANIFEST: &str = include_str!("../../../../plugins/example-c/koboldcpp.json");
 
-/// Words of the language and its standard crates: a crate of this name cannot be built.
-const TAKEN: [&str; 8] = ["test", "std", "core", "alloc", "self", "super", "crate", "proc-macro"];
+/// The strict and the reserved words of the language: no crate can be called so.
+const RUST_WORDS: [&str; 51] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+/// Crates that every crate of a plugin has already.
+const OTHER_CRATES: [&str; 7] = ["alloc", "core", "proc-macro", "std", "test", "serde-json", "ai-monitor-plugin-api"];
+/// Names that no file can have on Windows.
+const DEVICES: [&str; 22] = [
+    "aux", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9", "con", "lpt1", "lpt2", "lpt3",
+    "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9", "nul", "prn",
+];
+/// The longest name whose library and manifest are still files everywhere.
+const NAME_MAX: usize = 64;
+/// The checkout that this program was built from. On another machine it is not there.
+const BUILT_FROM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// The plugin's id: letters a-z, digits and `-`
+    /// The plugin's id: a letter a-z, then letters a-z, digits and `-`
     name: String,
     /// Where its folder is made
     #[arg(long, default_value = ".", value_name = "DIR")]
@@ -27,17 +44,15 @@ pub(in crate::cli) struct Args {
     /// In C: one file, the header, and a Makefile
     #[arg(long)]
     c: bool,
-    /// A checkout of ai-monitor, whose `plugin-api` the crate is to use [default: the crate of this version]
+    /// A checkout of ai-monitor: the crate `ai-monitor-plugin-api` is taken from it, for it is on no registry yet
+    /// [default: the checkout that this program was built from, where it is on this machine]
     #[arg(long, value_name = "DIR", env = "AI_MONITOR_SOURCE")]
     api_path: Option<PathBuf>,
 }
 
 pub(super) fn new(args: &Args) -> anyhow::Result<ExitCode> {
-    if !is_id(&args.name) || args.name.ends_with('-') || TAKEN.contains(&args.name.as_str()) {
-        bail!(
-            "{:?} cannot be a plugin's id: it must begin with a letter a-z and go on with a-z, 0-9 and `-`",
-            args.name
-        );
+    if let Some(why) = unfit(&args.name, args.c) {
+        bail!("a new plugin cannot be called {:?}: {why}", args.name);
     }
     let folder = args.path.join(&args.name);
     if folder.exists() {
@@ -50,26 +65,72 @@ pub(super) fn new(args: &Args) -> anyhow::Result<ExitCode> {
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    say!("{} is written; its README has the next three commands.", folder.display());
+    say!("{} is written; its README has the next commands.", folder.display());
     Ok(ExitCode::SUCCESS)
 }
 
-fn in_rust(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
-    let (api, comment) = match &args.api_path {
-        Some(path) => {
-            let path = fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))?;
-            let inside = path.join("plugin-api");
-            let path = if inside.is_dir() { inside } else { path };
-            if !path.join("src/conformance").is_dir() {
-                bail!("{} is no checkout of ai-monitor: it has no folder `plugin-api`", path.display());
-            }
-            (format!("path = {:?}", shown(&path)), "Of a checkout; `version = \"…\"` takes it from the registry.")
-        }
-        None => (
-            format!("version = {:?}", env!("CARGO_PKG_VERSION")),
-            "Not on a registry yet? Then put `path = \"…/ai-monitor/plugin-api\"`, of a checkout, in place of the version.",
-        ),
+/// Why no plugin can begin under this name, and what would be right.
+fn unfit(name: &str, in_c: bool) -> Option<String> {
+    let other = |why: String| Some(format!("{why}; take another, such as my-{name}"));
+    if !is_id(name) || name.ends_with('-') {
+        let form = "an id begins with a letter a-z, goes on with a-z, 0-9 and `-`, and ends in no `-`";
+        let near = near_id(name);
+        let near = if near.is_empty() { String::new() } else { format!("; {near} would be one") };
+        return Some(format!("{form}{near}"));
+    }
+    if name.len() > NAME_MAX {
+        return Some(format!("it is longer than {NAME_MAX} letters"));
+    }
+    if BUNDLED.into_iter().any(|table| testing::manifest(table).id == name) {
+        let why = "a bundled plugin has that id, which a plugin of your own would replace";
+        return other(format!("{why} (where you want that, change the `id` in its manifest at the end)"));
+    }
+    if DEVICES.contains(&name) {
+        return other("Windows knows a device by that name, and no file".into());
+    }
+    if !in_c && RUST_WORDS.contains(&name) {
+        return other("that is a word of Rust, and no crate can have it".into());
+    }
+    if !in_c && OTHER_CRATES.contains(&name) {
+        return other("a crate that its own crate needs is called so".into());
+    }
+    None
+}
+
+/// `My Server` as `my-server`; empty where too little is left.
+fn near_id(name: &str) -> String {
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let letters: String = name.chars().map(letter).collect();
+    let words: Vec<&str> = letters.split('-').filter(|word| !word.is_empty()).collect();
+    words.join("-").trim_start_matches(|c: char| !c.is_ascii_lowercase()).to_owned()
+}
+
+/// The folder of the crate `ai-monitor-plugin-api`.
+fn plugin_api(args: &Args) -> anyhow::Result<PathBuf> {
+    let Some(given) = &args.api_path else {
+        return api_in(Path::new(BUILT_FROM)).with_context(|| {
+            format!(
+                "the crate `ai-monitor-plugin-api` is on no registry yet, and the checkout that this ai-monitor was \
+                 built from is not here. What to do: get a checkout of ai-monitor {}, and give it: \
+                 ai-monitor plugin new {} --api-path CHECKOUT",
+                env!("CARGO_PKG_VERSION"),
+                args.name
+            )
+        });
     };
+    api_in(given).with_context(|| {
+        format!("--api-path: {} is no checkout of ai-monitor: it has no folder `plugin-api`", given.display())
+    })
+}
+
+/// In a checkout, or where somebody named the folder itself.
+fn api_in(checkout: &Path) -> Option<PathBuf> {
+    let checkout = fs::canonicalize(checkout).ok()?;
+    [checkout.join("plugin-api"), checkout].into_iter().find(|folder| folder.join("src/conformance").is_dir())
+}
+
+fn in_rust(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
+    let api = format!("path = {:?}", shown(&plugin_api(args)?));
     let crate_name = args.name.replace('-', "_");
     let stem = format!("{}{crate_name}", std::env::consts::DLL_PREFIX);
     let filled = |text: &str| {
@@ -77,7 +138,6 @@ fn in_rust(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
             .replace("{{label}}", &label(&args.name))
             .replace("{{crate}}", &crate_name)
             .replace("{{api}}", &api)
-            .replace("{{api_comment}}", comment)
             .replace("{{stem}}", &stem)
             .replace("{{file}}", &format!("{stem}{}", std::env::consts::DLL_SUFFIX))
     };
@@ -151,12 +211,47 @@ mod tests {
     #[test]
     fn a_name_that_is_no_id_and_a_folder_that_is_there_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        for wrong in ["My", "a b", "../x", "", "test", "x-"] {
+        for wrong in ["My", "a b", "../x", "", "x-", "test", "core", "fn", "serde-json", "ollama", "nul"] {
             assert!(new(&args(wrong, folder.path())).is_err(), "{wrong}");
+            assert!(!folder.path().join(wrong).join("src").exists(), "{wrong}");
         }
         fs::create_dir(folder.path().join("there")).unwrap();
         assert!(new(&args("there", folder.path())).unwrap_err().to_string().contains("nothing was written"));
         new(&args("mine", folder.path())).unwrap();
         assert!(folder.path().join("mine/src/lib.rs").is_file());
+    }
+
+    #[test]
+    fn why_a_name_does_not_fit_is_said_with_one_that_does() {
+        for (name, why, better) in [
+            ("My Server", "begins with a letter a-z", "my-server"),
+            ("x-", "ends in no `-`", "x would be one"),
+            ("2go", "begins with a letter a-z", "go would be one"),
+            ("fn", "a word of Rust", "my-fn"),
+            ("serde-json", "a crate that its own crate needs", "my-serde-json"),
+            ("ollama", "a bundled plugin has that id", "my-ollama"),
+            ("nul", "Windows", "my-nul"),
+        ] {
+            let said = unfit(name, false).unwrap_or_else(|| panic!("{name} is taken for a name"));
+            assert!(said.contains(why) && said.contains(better), "{name}: {said}");
+        }
+        assert!(unfit("---", false).is_some_and(|said| !said.contains("would be one")));
+        assert_eq!((unfit("mine", false), unfit("fn", true)), (None, None), "in C a word of Rust is a name");
+    }
+
+    #[test]
+    fn the_crate_takes_the_api_from_the_checkout_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let cargo = |args: &Args| in_rust(args).map(|files| files[0].1.clone());
+        let here = fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/../plugin-api")).unwrap();
+        let own = format!("ai-monitor-plugin-api = {{ path = {:?} }}", shown(&here));
+        let default = args("mine", folder.path());
+        assert!(cargo(&default).unwrap().contains(&own));
+        for given in [here.parent().unwrap(), &here] {
+            let named = Args { api_path: Some(given.to_owned()), ..default.clone() };
+            assert!(cargo(&named).unwrap().contains(&own), "{}", given.display());
+        }
+        let nowhere = Args { api_path: Some(folder.path().to_owned()), ..default };
+        assert!(cargo(&nowhere).unwrap_err().to_string().contains("is no checkout of ai-monitor"));
     }
 }
