@@ -131,6 +131,84 @@ fn a_new_plugin_in_c_passes_and_runs_and_its_session_replays() {
     fs::write(&file, session.replace(r#"{"version":"1.76"}"#, r#"{"version":"1.77"}"#)).expect("the session");
     let told = fails(&["plugin", "replay", &file, &library]);
     assert!(told.contains("/report/version") && told.contains("1.77") && told.contains("1.76"), "{told}");
+
+    let lines: Vec<&str> = session.lines().collect();
+    for kept in 2..lines.len() {
+        fs::write(&file, lines[..kept].join("\n")).expect("the session");
+        let told = fails(&["plugin", "replay", &file, &library]);
+        assert!(told.contains("mine 1.0.0: idle\n"), "{told}");
+        assert!(told.contains("no difference as far as the file goes, but it is cut"), "{kept} lines: {told}");
+    }
+}
+
+#[test]
+fn a_mistake_in_naming_the_plugin_is_told_for_what_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = new_in_c(folder.path(), |source| source);
+    let (inside, missing) = (text(&folder.path().join("mine")), text(&folder.path().join("nothing.so")));
+    let url = ["--url", "http://127.0.0.1:9"];
+    for command in [&["check"][..], &["run", url[0], url[1]], &["install", "--yes"]] {
+        let told = |plugin: &str| fails(&[&["plugin", command[0], plugin][..], &command[1..]].concat());
+        let of_missing = told(&missing);
+        assert!(of_missing.contains("there is no file") && of_missing.contains(&missing), "{of_missing}");
+        let of_folder = told(&inside);
+        assert!(
+            of_folder.contains("is a folder: name the library in it") && of_folder.contains(&library),
+            "{of_folder}"
+        );
+        let of_empty = told(&text(tempfile::tempdir().expect("a folder").path()));
+        assert!(of_empty.contains("no library lies in it"), "{of_empty}");
+        let of_id = told(if command[0] == "install" { "ollama" } else { "olama" });
+        assert!(of_id.contains("is bundled") || of_id.contains("plugins: custom, "), "{of_id}");
+    }
+    let manifest = folder.path().join("mine/mine.json");
+    fs::write(&manifest, "{\"id\":").expect("half a manifest");
+    let told = fails(&["plugin", "install", &library, "--yes"]);
+    assert_eq!(told.matches("mine.json").count(), 1, "{told}");
+    fs::remove_file(&manifest).expect("its manifest goes");
+    assert!(fails(&["plugin", "install", &library, "--yes"]).contains("--manifest FILE"));
+    let told = fails(&["plugin", "install", &library, "--yes", "--manifest", &missing]);
+    assert!(told.contains("there is no file") && told.contains("which --manifest names"), "{told}");
+    assert!(fails(&["plugin", "check", &library, "--sessions", "0"]).contains("0 is not in"));
+}
+
+#[test]
+fn a_run_takes_the_urls_and_settings_that_a_target_takes() {
+    for (url, right) in [
+        ("127.0.0.1:7777", "write \"http://127.0.0.1:7777\""),
+        ("localhost:7777", "write \"http://localhost:7777\""),
+        ("ftp://127.0.0.1", "only http and https are spoken"),
+        ("http://user:secret@127.0.0.1", "a secret never stands"),
+    ] {
+        let told = fails(&["plugin", "run", "ollama", "--url", url]);
+        assert!(told.contains(right), "{url}: {told}");
+    }
+    let server = Canned::start(&[("GET /", answer(200, "{}"))]);
+    let url = server.url();
+    let run = ["plugin", "run", "custom", "--url", &url, "--settings"];
+    let told = fails(&[&run[..], &["nosuch=1"]].concat());
+    assert!(told.contains("has no setting `nosuch`") && told.contains("its settings: liveness"), "{told}");
+    assert!(fails(&[&run[..], &["liveness=1"]].concat()).contains("expected a table"));
+    assert!(server.asked().is_empty(), "{:?}", server.asked());
+    succeeds(&[&run[..], &[r#"liveness={"path":"/"}"#]].concat());
+}
+
+#[test]
+fn a_run_asks_first_which_flavour_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = text(&folder.path().join("session.jsonl"));
+    let title = answer(200, r#"{"info":{"title":"🦙 llama.cpp Python API"}}"#);
+    let server = Canned::start(&[("GET /openapi.json", title), ("GET /v1/models", answer(200, "{}"))]);
+    let url = server.url();
+    let run = ["plugin", "run", "openai", "--url", &url, "--record", &file];
+    let ran = succeeds(&run);
+    assert!(ran.contains("identified as openai, flavour llama-cpp-python"), "{ran}");
+    assert!(fs::read_to_string(&file).expect("the session").contains(r#""variant":"llama-cpp-python""#));
+    // Its list of models breaks off a user's answer.
+    assert!(server.asked().iter().all(|asked| asked != "GET /v1/models"), "{:?}", server.asked());
+    let named = monitor(&[&run[..], &["--variant", "vllm"]].concat());
+    assert!(!printed(&named).contains("identified"), "{}", printed(&named));
+    assert!(fs::read_to_string(&file).expect("the session").contains(r#""variant":"vllm""#));
 }
 
 #[test]
@@ -189,7 +267,7 @@ mod real {
             return say(&format!("the new crate is left out: {why}"));
         }
         let folder = tempfile::tempdir().expect("a folder");
-        succeeds(&["plugin", "new", "my-server", "--path", &text(folder.path()), "--api-path", &text(&root())]);
+        succeeds(&["plugin", "new", "my-server", "--path", &text(folder.path())]);
         let crate_folder = folder.path().join("my-server");
         let target: PathBuf = folder.path().join("target");
         let cargo = |what: &str| {

@@ -265,8 +265,30 @@ fn a_plugin_is_installed_and_removed_with_and_without_a_monitor() {
         let (installed, text) = ground.monitor.run(&["plugin", "install", &two, "--yes"]);
         assert!(installed.success() && text.contains("more: liveness: POST /more"), "{text}");
         ground.wait_version("2", true);
+        let (installed, text) = ground.monitor.run(&["plugin", "install", &one, "--yes"]);
+        assert!(installed.success() && text.contains("a step back, from version 2 to 1"), "{text}");
+        ground.wait_version("1", true);
+
+        let (checked, text) = ground.monitor.run(&["plugin", "check", "small", "--only", "manifest_id"]);
+        assert!(checked.success() && text.contains("ok    manifest_id"), "an installed one by its id: {text}");
+        let (ran, text) = ground.monitor.run(&["plugin", "run", "small", "--url", &ground.server.url()]);
+        assert!(ran.success() && text.contains("small 1 at"), "{text}");
+
+        let elsewhere = bed.folder("elsewhere");
+        let named = ["--plugin-dir", elsewhere.to_str().expect("a path")];
+        for command in [&["install", &one, "--yes"][..], &["remove", "small", "--yes"], &["list"]] {
+            let (refused, text) = ground.monitor.run(&[&["plugin"], command, &named].concat());
+            let names_both = text.contains(named[1]) && text.contains(ground.plugins.to_str().expect("a path"));
+            assert!(!refused.success() && names_both, "{text}");
+        }
+        assert_eq!(fs::read_dir(&elsewhere).expect("it is there").count(), 0);
+        let the_same = ["--plugin-dir", ground.plugins.to_str().expect("a path")];
+        assert!(ground.monitor.run(&[&["plugin", "list"][..], &the_same].concat()).0.success());
+
         let (removed, text) = ground.monitor.run(&["plugin", "remove", "small", "--yes"]);
-        assert!(removed.success(), "{text}");
+        assert!(removed.success() && text.contains("small is removed."), "{text}");
+        let (_, list) = ground.monitor.run(&["plugin", "list"]);
+        assert!(!list.contains("libsmall.so"), "it has let go of it: {list}");
         ground.wait_why("was removed");
 
         ground.monitor.terminate();

@@ -33,7 +33,13 @@ pub fn listen(text: &str) -> Result<SocketAddr, Wrong> {
 /// The base address of a target.
 pub fn url(text: &str) -> Result<Url, Wrong> {
     let example = "such as \"http://127.0.0.1:11434\"";
-    let url = Url::parse(text).map_err(|e| (format!("{text:?} is no URL: {e}"), example.to_owned()))?;
+    let url = Url::parse(text).map_err(|e| {
+        // `127.0.0.1:11434`
+        let with_scheme = format!("http://{text}");
+        let is_url_so = !text.contains("://") && Url::parse(&with_scheme).is_ok();
+        let help = if is_url_so { format!("write {with_scheme:?}") } else { example.to_owned() };
+        (format!("{text:?} is no URL: {e}"), help)
+    })?;
     if !matches!(url.scheme(), "http" | "https") {
         let help = if text.contains("://") { example.to_owned() } else { format!("write \"http://{text}\"") };
         return Err((format!("only http and https are spoken, not `{}:`", url.scheme()), help));

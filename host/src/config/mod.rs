@@ -97,6 +97,14 @@ pub fn fit_settings(manifest: &Manifest, written: &Map<String, Value>) -> Result
     if found.is_empty() { Ok(fitted) } else { Err(found.join("; ")) }
 }
 
+/// The base address of a server, held to what a target's `url` is held to.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn server_url(text: &str) -> Result<url::Url, String> {
+    address::url(text).map_err(|(reason, help)| format!("{reason}; {help}"))
+}
+
 /// Checks one file alone, without environment and flags.
 pub fn check(path: &Path, registry: &Registry) -> Result<Config, ConfigError> {
     let text = read_file(path)?;

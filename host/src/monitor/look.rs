@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use ai_monitor_plugin_api::{
     event::{Depth, InferenceAsk, Outcome},
-    manifest::Manifest,
     report::{Engine, Model},
 };
 use jiff::Timestamp;
@@ -19,7 +18,7 @@ use crate::{
     },
     journal::record::Sample,
     probe::{
-        identify::identify,
+        identify::{identify, tells_flavours},
         session::{LookAnswers, ProbeAsk},
     },
     process,
@@ -260,10 +259,9 @@ impl TargetTask {
     async fn identify(&mut self) -> Option<Identity> {
         let plugins = *self.plugins.borrow();
         let found = identify(&self.client, &self.core.plugins.registry()).await;
-        let ours = found.candidates.into_iter().find(|c| c.backend == self.config.backend);
-        // At the same confidence it is what it is configured as.
-        let Some(identity) = ours.or(found.winner) else {
-            if found.is_settled {
+        let is_settled = found.is_settled;
+        let Some(identity) = found.seen_as(&self.config.backend) else {
+            if is_settled {
                 self.known.strange = 0;
                 // Strange answers of one that is known do not make it another one.
                 if self.known.who.known().is_none() {
@@ -319,11 +317,6 @@ impl TargetTask {
             });
         }
     }
-}
-
-/// Do the plugin's sessions depend on which flavour answers?
-fn tells_flavours(manifest: &Manifest) -> bool {
-    manifest.identify.iter().any(|rule| rule.variant.is_some())
 }
 
 /// Did anything answer with a status?

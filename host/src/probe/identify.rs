@@ -37,6 +37,19 @@ pub struct Identification {
     pub is_settled: bool,
 }
 
+impl Identification {
+    /// Who it is to one that is used as `backend`: at the same confidence it is that.
+    pub fn seen_as(self, backend: &str) -> Option<Identity> {
+        self.candidates.into_iter().find(|candidate| candidate.backend == backend).or(self.winner)
+    }
+}
+
+/// Do the plugin's sessions depend on which flavour answers? A flavour may take harm from what another one is asked
+/// for, so it is to be known before the first session.
+pub fn tells_flavours(manifest: &Manifest) -> bool {
+    manifest.identify.iter().any(|rule| rule.variant.is_some())
+}
+
 /// Runs the rules of all plugins against a target, each distinct GET at most once.
 pub async fn identify(client: &TargetClient, registry: &Registry) -> Identification {
     let manifests: Vec<&Manifest> = registry.iter().map(|plugin| &**plugin.manifest()).collect();
@@ -44,7 +57,7 @@ pub async fn identify(client: &TargetClient, registry: &Registry) -> Identificat
 }
 
 /// Surest rules first: those of less confidence are asked only where none of more holds.
-pub(super) async fn identify_by(client: &TargetClient, manifests: &[&Manifest]) -> Identification {
+pub async fn identify_by(client: &TargetClient, manifests: &[&Manifest]) -> Identification {
     let mut pages = Pages::default();
     for confidence in [Confidence::Certain, Confidence::Likely, Confidence::Possible] {
         let rules = manifests.iter().flat_map(|manifest| deciding(manifest, confidence)).collect::<Vec<_>>();

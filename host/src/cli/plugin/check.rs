@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::source::Source;
-use crate::{cli::out, plugin::Isolation};
+use crate::{cli::out, config::Flags, plugin::Isolation};
 
 /// For one rule, on a machine that has other things to do.
 const RULE_PATIENCE: Duration = Duration::from_secs(120);
@@ -30,14 +30,14 @@ const MARK: &str = "ai-monitor-verdict ";
 
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// A library, or the id of a bundled plugin
+    /// A library, or the id of a bundled or an installed plugin
     #[arg(value_name = "PATH|ID")]
     plugin: String,
     /// The fuzzer's seed; the same one plays the same sessions
     #[arg(long, default_value_t = SEED)]
     seed: u64,
     /// How many sessions the fuzzer plays
-    #[arg(long, default_value_t = FUZZED * 4)]
+    #[arg(long, default_value_t = FUZZED * 4, value_parser = clap::value_parser!(u32).range(1..))]
     sessions: u32,
     /// As JSON, for scripts
     #[arg(long)]
@@ -71,8 +71,10 @@ pub(super) struct Row {
     pub session: Option<String>,
 }
 
-pub(super) async fn check(args: Args) -> anyhow::Result<ExitCode> {
-    let source = Source::find(&args.plugin)?;
+pub(super) async fn check(flags: &Flags, args: Args) -> anyhow::Result<ExitCode> {
+    let source = if args.alone { Source::exactly(&args.plugin) } else { Source::find(flags, &args.plugin).await? };
+    // The processes of the rules are told which it is, and need not find it again.
+    let args = Args { plugin: source.name(), ..args };
     let rules = chosen(&args.only)?;
     if args.alone {
         let [rule] = rules[..] else { bail!("`--alone` goes with one `--only`") };

@@ -22,7 +22,7 @@ pub(super) async fn consent(flags: &Flags, id: &str, yes: bool) -> anyhow::Resul
         bail!("nothing was granted");
     }
     let message = match &way {
-        Way::Monitor(client) => Way::post(client, id, "consent", json!({ "asks_for": more })).await?,
+        Way::Monitor { client, .. } => Way::post(client, id, "consent", json!({ "asks_for": more })).await?,
         Way::Unattended(places) => {
             Store::read(&places.data)?.change(id, |kept| {
                 kept.grants = Some(kept.grants.take().unwrap_or_default().with(&more));

@@ -11,11 +11,11 @@ use ai_monitor_plugin_api::manifest::Manifest;
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use super::{question, way::Way};
+use super::{question, source, way::Way};
 use crate::{
     cli::client::Client,
     config::Flags,
-    plugin::{Grants, PluginState, PluginView, Problem, Store, folder},
+    plugin::{Grants, PluginState, PluginView, Problem, Refusal, Store, folder},
 };
 
 /// A running monitor takes the library up within this, or says why not.
@@ -29,28 +29,32 @@ pub(super) async fn install(
     manifest_file: Option<&Path>,
     yes: bool,
 ) -> anyhow::Result<ExitCode> {
+    if !library.is_file() {
+        bail!("{}", source::why_no_library(library));
+    }
     if !folder::is_librarys_name(library) {
         let endings = folder::ENDINGS.map(|ending| format!(".{ending}")).join(", ");
         bail!("{} would not be seen in the plugin folder: a library's name ends in {endings}", library.display());
     }
-    let manifest_file = manifest_file.map_or_else(|| folder::manifest_of(library), Path::to_owned);
     // Read once: what is installed is what was shown.
-    let (manifest, manifest_text) = folder::read_manifest_and_text(&manifest_file).map_err(|refusal| {
-        anyhow::anyhow!("{}: {refusal}. What to do: {}", manifest_file.display(), refusal.remedy())
-    })?;
+    let (manifest, manifest_text) = read_manifest(library, manifest_file)?;
     folder::check_platform(library)
         .map_err(|refusal| anyhow::anyhow!("{}: {refusal}. What to do: {}", library.display(), refusal.remedy()))?;
     let way = Way::of(flags)?;
+    let all = way.all().await?;
     let place = match &way {
-        Way::Monitor(_) => PathBuf::from(way.all().await?.folder),
+        Way::Monitor { .. } => PathBuf::from(&all.folder),
         Way::Unattended(places) => places.plugins.clone(),
     };
     let asks = Grants::of(&manifest);
     say!("{} {} ({}) may ask a target:", manifest.id, manifest.version, manifest.label);
     show!("{}", question::lines(&asks));
-    let before = way.all().await?.one(&manifest.id).cloned();
+    let before = all.one(&manifest.id).cloned();
     if let Some(before) = &before {
         say!("{}", in_place_of(before, &asks));
+        if before.library.is_some() && is_lower(&manifest.version, &before.version) {
+            say!("That is a step back, from version {} to {}.", before.version, manifest.version);
+        }
     }
     if !question::yes(&format!("Install it into {}?", place.display()), yes)? {
         bail!("nothing was installed");
@@ -69,8 +73,28 @@ pub(super) async fn install(
             say!("{} {} is installed, and will be loaded when ai-monitor runs.", manifest.id, manifest.version);
             Ok(ExitCode::SUCCESS)
         }
-        Way::Monitor(client) => taken_up(&way, client, &manifest, &asks, &placed).await,
+        Way::Monitor { client, .. } => taken_up(&way, client, &manifest, &asks, &placed).await,
     }
+}
+
+fn read_manifest(library: &Path, named: Option<&Path>) -> anyhow::Result<(Manifest, Vec<u8>)> {
+    let file = named.map_or_else(|| folder::manifest_of(library), Path::to_owned);
+    folder::read_manifest_and_text(&file).map_err(|refusal| match (&refusal, named) {
+        (Refusal::NoManifest { .. }, Some(named)) => {
+            anyhow::anyhow!("there is no file {}, which --manifest names", named.display())
+        }
+        (Refusal::NoManifest { .. }, None) => anyhow::anyhow!(
+            "{}: {refusal}. What to do: put the plugin's manifest there, or say where it is: --manifest FILE",
+            library.display()
+        ),
+        _ => anyhow::anyhow!("{}: {refusal}. What to do: {}", library.display(), refusal.remedy()),
+    })
+}
+
+/// Where both are numbers between dots. A version is its author's own, and may be any text.
+fn is_lower(new: &str, old: &str) -> bool {
+    let numbers = |version: &str| version.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
+    matches!((numbers(new), numbers(old)), (Some(new), Some(old)) if new < old)
 }
 
 fn in_place_of(before: &PluginView, asks: &Grants) -> String {
@@ -210,6 +234,21 @@ mod tests {
         let problem = crate::plugin::Refusal::NoEntry.problem();
         let refused = PluginView { problem: Some(problem), ..plugin() };
         assert!(matches!(said_of(&refused, &asks), Said::Not(problem) if problem.code == "no_entry"));
+    }
+
+    #[test]
+    fn a_step_back_is_seen_where_versions_are_numbers() {
+        for (new, old, lower) in [
+            ("0.9.0", "0.10.0", true),
+            ("1", "2", true),
+            ("1.0", "1.0.1", true),
+            ("1.0", "1.0", false),
+            ("2.0", "1.9.9", false),
+            ("1.0-beta", "2", false),
+            ("green", "red", false),
+        ] {
+            assert_eq!(is_lower(new, old), lower, "{new} after {old}");
+        }
     }
 
     #[test]

@@ -34,9 +34,9 @@ pub(super) enum Command {
     },
     /// Put a plugin into the plugin folder, after showing what it may ask for
     Install {
-        /// The library
+        /// The library that was built
         library: PathBuf,
-        /// Its manifest [default: the .json file beside it]
+        /// Its manifest, such as src/manifest.json of its crate [default: the .json file beside it]
         #[arg(long, value_name = "FILE")]
         manifest: Option<PathBuf>,
         /// Do not ask
@@ -45,24 +45,35 @@ pub(super) enum Command {
     },
     /// Take a plugin out of the plugin folder
     Remove {
+        /// The plugin's id, as `plugin list` shows it
         id: String,
         /// Do not ask
         #[arg(long)]
         yes: bool,
     },
     /// Use a plugin again that was disabled
-    Enable { id: String },
+    Enable {
+        /// The plugin's id, as `plugin list` shows it
+        id: String,
+    },
     /// Do not use a plugin of the folder, and leave it there
-    Disable { id: String },
+    Disable {
+        /// The plugin's id, as `plugin list` shows it
+        id: String,
+    },
     /// Grant what an update asks for beyond what was granted
     Consent {
+        /// The plugin's id, as `plugin list` shows it
         id: String,
         /// Do not ask
         #[arg(long)]
         yes: bool,
     },
     /// Try a quarantined plugin again
-    Release { id: String },
+    Release {
+        /// The plugin's id, as `plugin list` shows it
+        id: String,
+    },
     /// Write a plugin of your own to begin with: it builds, and passes `plugin check`
     New(new::Args),
     /// Put a plugin to the test of every rule of the contract
@@ -85,9 +96,9 @@ pub(super) async fn plugin(flags: &Flags, command: Command) -> anyhow::Result<Ex
         Command::Consent { id, yes } => consent::consent(flags, &id, yes).await,
         Command::Release { id } => switch(flags, &id, "release").await,
         Command::New(args) => new::new(&args),
-        Command::Check(args) => check::check(*args).await,
-        Command::Run(args) => run_once::run(*args).await,
-        Command::Replay(args) => replay::replay(&args).await,
+        Command::Check(args) => check::check(flags, *args).await,
+        Command::Run(args) => run_once::run(flags, *args).await,
+        Command::Replay(args) => replay::replay(flags, &args).await,
     }
 }
 

@@ -1,7 +1,8 @@
 //! `ai-monitor plugin run`: one probe or repair against a server, step by step.
 
 use std::{
-    collections::BTreeMap, fs, future::ready, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration,
+    collections::BTreeMap, fs, future::ready, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
+    time::Duration,
 };
 
 use ai_monitor_plugin_api::{
@@ -16,10 +17,12 @@ use url::Url;
 
 use super::{source::Source, trace::Traced};
 use crate::{
-    config::schema,
+    cli::run::plugins_known,
+    config::{self, Flags},
     health::observation::SessionEnd,
     probe::{
-        http::Driver,
+        http::{Driver, TargetClient},
+        identify::{identify_by, tells_flavours},
         session::{ProbeAsk, RepairAsk},
     },
     process::{
@@ -30,11 +33,11 @@ use crate::{
 
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// A library, or the id of a bundled plugin
+    /// A library, or the id of a bundled or an installed plugin
     #[arg(value_name = "PATH|ID")]
     plugin: String,
-    /// The server
-    #[arg(long)]
+    /// The server, such as http://127.0.0.1:8080
+    #[arg(long, value_parser = config::server_url)]
     url: Url,
     /// liveness, readiness, progress or inference
     #[arg(long, default_value = "liveness", value_parser = depth)]
@@ -51,7 +54,7 @@ pub(in crate::cli) struct Args {
     /// A setting of the plugin; may be given several times
     #[arg(long, value_name = "K=V", value_parser = pair)]
     settings: Vec<(String, Value)>,
-    /// The flavour, where identification would find one
+    /// The flavour of the backend [default: where the plugin tells flavours, the server is identified first]
     #[arg(long)]
     variant: Option<String>,
     /// Yes, let the repair change the server
@@ -79,11 +82,10 @@ fn pair(text: &str) -> Result<(String, Value), String> {
     Ok((key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let plugin = Source::find(&args.plugin)?.open().await?;
+pub(super) async fn run(flags: &Flags, args: Args) -> anyhow::Result<ExitCode> {
+    let plugin = Source::find(flags, &args.plugin).await?.open().await?;
     let manifest = plugin.manifest().clone();
-    let mut settings = schema::defaults(manifest.settings.as_ref());
-    settings.extend(args.settings.iter().cloned());
+    let settings = settings(&manifest, &args.settings)?;
     let (processes, addresses) = match processes(&args.url, &manifest) {
         Some((processes, addresses)) => (Some(processes), addresses),
         None => (None, BTreeMap::new()),
@@ -91,6 +93,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = Driver::new()?.target(&args.url, None);
     let (traced, log) = Traced::new(plugin.session().await?, false);
     say!("{} {} at {}", manifest.id, manifest.version, client.url());
+    let variant = match &args.variant {
+        None if tells_flavours(&manifest) => identified(flags, &client, &manifest).await,
+        given => given.clone(),
+    };
     let (end, report) = match &args.repair {
         None => {
             let Some(spec) = manifest.probes.get(&args.depth) else {
@@ -107,7 +113,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 inference,
                 deadline: Duration::from_millis(spec.deadline_ms),
                 settings,
-                variant: args.variant.clone(),
+                variant,
                 processes,
                 addresses,
                 answers: None,
@@ -125,7 +131,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 args: args.args.iter().cloned().collect::<Map<_, _>>(),
                 deadline: Duration::from_millis(spec.deadline_ms),
                 settings,
-                variant: args.variant.clone(),
+                variant,
                 processes,
                 addresses,
             };
@@ -152,6 +158,30 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// As a target's: nothing that the manifest does not know, and its defaults filled in.
+fn settings(manifest: &Manifest, given: &[(String, Value)]) -> anyhow::Result<Map<String, Value>> {
+    let given: Map<String, Value> = given.iter().cloned().collect();
+    config::fit_settings(manifest, &given).map_err(|why| {
+        let known = manifest.settings.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+        let known: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        anyhow::anyhow!("{why}\n  its settings: {}", listed(&known))
+    })
+}
+
+/// The flavour that the rules of all plugins tell, as the monitor asks at first contact.
+async fn identified(flags: &Flags, client: &TargetClient, manifest: &Arc<Manifest>) -> Option<String> {
+    let mut all = plugins_known(flags).manifests();
+    all.insert(manifest.id.clone(), manifest.clone());
+    let found = identify_by(client, &all.values().map(|manifest| &**manifest).collect::<Vec<_>>()).await;
+    let Some(identity) = found.seen_as(&manifest.id) else {
+        say!("identified as nobody that a plugin knows: no flavour is given");
+        return None;
+    };
+    let flavour = identity.variant.as_ref().map(|variant| format!(", flavour {variant}")).unwrap_or_default();
+    say!("identified as {}{flavour}", identity.backend);
+    identity.variant
 }
 
 fn headed(recording: Recording, manifest: &Manifest, args: &Args) -> Recording {

@@ -1,6 +1,9 @@
 //! The way to the plugins: through the running monitor, or without one by the folder and what is kept of it.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -16,7 +19,11 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Who is asked.
 pub(super) enum Way {
     /// The monitor of this data folder.
-    Monitor(Client),
+    Monitor {
+        client: Client,
+        /// `--plugin-dir`: whoever named a folder means no other.
+        folder: Option<PathBuf>,
+    },
     Unattended(Places),
 }
 
@@ -27,16 +34,31 @@ impl Way {
         let Some(holder) = one_monitor::holder(&places.data) else { return Ok(Way::Unattended(places)) };
         let listen = holder.listen.parse();
         let listen = listen.with_context(|| format!("the running monitor's address {:?} is none", holder.listen))?;
-        Ok(Way::Monitor(Client::new(listen)))
+        Ok(Way::Monitor { client: Client::new(listen), folder: flags.plugin_dir.clone() })
     }
 
+    /// All plugins.
+    ///
+    /// # Errors
+    /// Also where the running monitor uses another plugin folder than was named: nothing is done in either.
     pub(super) async fn all(&self) -> anyhow::Result<PluginsView> {
         match self {
             Way::Unattended(places) => Ok(view_unattended(&places.plugins, &places.data)?),
-            Way::Monitor(client) => {
+            Way::Monitor { client, folder } => {
                 let mut answer = client.get("/api/ai-monitor/plugins", WITHIN).await?;
                 let data = answer.get_mut("data").map(Value::take).unwrap_or_default();
-                serde_json::from_value(data).context("the running monitor is of another version of ai-monitor")
+                let all: PluginsView =
+                    serde_json::from_value(data).context("the running monitor is of another version of ai-monitor")?;
+                match folder {
+                    Some(named) if !is_same_folder(named, Path::new(&all.folder)) => bail!(
+                        "--plugin-dir names {}, and the monitor that runs with this data folder uses {}\n  \
+                         for the monitor's folder: leave --plugin-dir out\n  \
+                         for the other one: name the data folder that it goes with, too (--data-dir DIR)",
+                        named.display(),
+                        all.folder
+                    ),
+                    _ => Ok(all),
+                }
             }
         }
     }
@@ -60,7 +82,7 @@ impl Way {
     pub(super) async fn switch(&self, id: &str, what: &str) -> anyhow::Result<String> {
         let plugin = self.one(id).await?;
         let places = match self {
-            Way::Monitor(client) => return Way::post(client, &plugin.id, what, json!({})).await,
+            Way::Monitor { client, .. } => return Way::post(client, &plugin.id, what, json!({})).await,
             Way::Unattended(places) => places,
         };
         if plugin.library.is_none() {
@@ -74,4 +96,10 @@ impl Way {
         let so = if changed { "" } else { " already" };
         Ok(format!("{id} is {what}d{so}; ai-monitor does not run, and will know when it starts"))
     }
+}
+
+/// One that is not there yet is told by its path alone.
+fn is_same_folder(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    matches!((real(a), real(b)), (Ok(a), Ok(b)) if a == b)
 }
