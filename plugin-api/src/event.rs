@@ -25,13 +25,15 @@ pub enum Event {
 }
 
 impl Event {
-    /// Reads an event as the host writes it: `event` comes first, without spaces. So the two that come most, and carry
+    /// Reads an event as the host writes it: `event` comes first, without spaces. So those that come most, or carry
     /// most, are read straight from the text; otherwise serde would keep all their parts until it knows which they are.
     pub(crate) fn read(json: &[u8]) -> serde_json::Result<Event> {
         if json.starts_with(br#"{"event":"response","#) {
             serde_json::from_slice(json).map(Event::Response)
         } else if json.starts_with(br#"{"event":"line","#) {
             serde_json::from_slice(json).map(Event::Line)
+        } else if json.starts_with(br#"{"event":"start","#) {
+            serde_json::from_slice(json).map(Event::Start)
         } else {
             serde_json::from_slice(json)
         }
@@ -354,6 +356,8 @@ mod tests {
             r#"{"event":"line","ms":4,"line":"one"}"#,
             r#"{"event":"end","ms":4,"outcome":"reset","at":"body"}"#,
             r#"{"event":"waited","ms":4}"#,
+            r#"{"event":"start","contract":"1.0","session":"probe","depth":"progress","deadline_ms":9,"now":"n"}"#,
+            r#"{"event":"start","session":"repair","repair":"load","args":{"a":1},"contract":"1.0","deadline_ms":9,"now":"n"}"#,
         ] {
             let read = Event::read(json.as_bytes()).unwrap();
             assert_eq!(read, serde_json::from_str(json).unwrap());

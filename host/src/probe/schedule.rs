@@ -6,6 +6,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Between the first looks of two targets: together they would open all connections at the same moment.
 const STAGGER: Duration = Duration::from_millis(20);
+/// Looks of all targets begin at multiples of this part of the interval, and of no more than `RASTER_MAX`: those that
+/// fall together share what they read of the system and wake the machine once.
+const RASTERS: u32 = 50;
+const RASTER_MAX: Duration = Duration::from_millis(250);
 /// Looks at a time, of all targets.
 pub const DEFAULT_AT_ONCE: usize = 32;
 
@@ -31,13 +35,15 @@ impl Schedule {
         STAGGER.min(self.interval / count) * index
     }
 
-    /// When the look after the one that began at `began` is due: the interval, give or take a tenth.
+    /// When the look after the one that began at `began` is due: the interval, give or take a tenth, on the raster.
     pub fn next(&mut self, began: Duration) -> Duration {
         self.looks += 1;
-        let random = mix(self.seed ^ mix(self.looks));
-        // From the upper 53 bits, for they are a fraction that f64 holds exactly.
-        let fraction = (random >> 11) as f64 / (1u64 << 53) as f64;
-        began + self.interval.mul_f64(0.9 + 0.2 * fraction)
+        let raster = (self.interval / RASTERS).min(RASTER_MAX).as_nanos().max(1);
+        let earliest = (began + self.interval.mul_f64(0.9)).as_nanos().div_ceil(raster);
+        let latest = (began + self.interval.mul_f64(1.1)).as_nanos() / raster;
+        let random = u128::from(mix(self.seed ^ mix(self.looks)));
+        let due = earliest + random % (latest.saturating_sub(earliest) + 1);
+        Duration::from_nanos(u64::try_from(due * raster).unwrap_or(u64::MAX))
     }
 }
 
@@ -113,6 +119,30 @@ mod tests {
         };
         assert_eq!(times(1), times(1));
         assert_ne!(times(1), times(2));
+    }
+
+    #[test]
+    fn looks_of_different_targets_fall_together() {
+        let times = |seed| {
+            let mut schedule = Schedule::new(INTERVAL, seed);
+            let began = Duration::from_nanos(123_456_789 * seed);
+            (0..200).map(|_| schedule.next(began)).collect::<std::collections::BTreeSet<_>>()
+        };
+        let all: std::collections::BTreeSet<_> = (1..20).flat_map(times).collect();
+        assert!(all.iter().all(|due| due.as_millis() % 250 == 0 && due.subsec_nanos() % 1_000_000 == 0), "{all:?}");
+    }
+
+    #[test]
+    fn intervals_of_any_length_have_a_next_look_within_a_tenth() {
+        for interval in
+            [Duration::from_nanos(1), Duration::from_millis(1), Duration::from_secs(1), Duration::from_secs(86_400)]
+        {
+            let mut schedule = Schedule::new(interval, 3);
+            for began in [Duration::ZERO, Duration::from_micros(1_234_567), Duration::from_secs(40_000_000)] {
+                let gap = schedule.next(began) - began;
+                assert!(gap >= interval.mul_f64(0.9) && gap <= interval.mul_f64(1.1), "{interval:?}: {gap:?}");
+            }
+        }
     }
 
     #[test]

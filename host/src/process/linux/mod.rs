@@ -4,6 +4,7 @@ mod cgroup;
 mod family;
 mod pidfd;
 mod proc;
+mod remembered;
 mod sockets;
 mod spawn;
 

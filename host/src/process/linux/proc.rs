@@ -1,7 +1,6 @@
 //! Reads `/proc`: one process, all of them, the children of one.
 
 use std::{
-    collections::HashMap,
     ffi::OsStr,
     fs,
     io::{self, Read},
@@ -16,6 +15,7 @@ use std::{
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, readlinkat, statat};
 
+use super::remembered::Remembered;
 use crate::{
     health::signals::{ProcessId, RunState},
     process::{Memory, Process},
@@ -181,12 +181,9 @@ struct Program {
 }
 
 /// What was read of a process, and its name and stack then.
-type Known = HashMap<ProcessId, (String, u64, Program)>;
+type Known = Remembered<(String, u64, Program)>;
 
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
-
-/// Above this many remembered processes all are forgotten: who is asked for again is read again.
-const REMEMBERED: usize = 1024;
 
 /// Read once per process and `exec`: it is more than half of the cost of a look.
 fn program(folder: &Folder, stat: &Stat) -> Program {
@@ -202,11 +199,7 @@ fn program(folder: &Folder, stat: &Stat) -> Program {
     let program = Program { exe, name, title, args, user: folder.user() };
     // Without a stack nothing would tell of an `exec`; a child that has not executed yet is about to.
     if stat.stack != 0 && program.exe.is_some() {
-        let mut known = known();
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(stat.id, (stat.comm.clone(), stat.stack, program.clone()));
+        known().insert(stat.id, (stat.comm.clone(), stat.stack, program.clone()));
     }
     program
 }

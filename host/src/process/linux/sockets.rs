@@ -7,12 +7,15 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
-use super::proc::{Folder, moment, pids};
+use super::{
+    proc::{Folder, moment, pids},
+    remembered::Remembered,
+};
 use crate::{
     health::signals::{ProcessId, RunState},
     process::{Listener, ports::Scope},
@@ -32,23 +35,20 @@ struct Socket {
 /// there the last time.
 #[derive(Default)]
 struct Looked {
-    /// Inodes that were listening then.
-    seen: BTreeSet<u64>,
+    /// Inodes that were listening then; one list for all that were looked through at the same time.
+    seen: Arc<BTreeSet<u64>>,
     /// Those of them that it held, each with a descriptor of it: whether it still does, one look at that tells.
     held: Vec<(u64, String)>,
 }
 
-type Memory = HashMap<ProcessId, Looked>;
+type Memory = Remembered<Looked>;
 
 static LOOKED: LazyLock<Mutex<Memory>> = LazyLock::new(Mutex::default);
-
-/// Above this many remembered processes the dead ones are dropped.
-const REMEMBERED: usize = 1024;
 
 /// All listening sockets, with those holders that are within the scope.
 pub fn listeners(scope: Scope<'_>) -> io::Result<Vec<Listener>> {
     let mut sockets = sockets()?;
-    let inodes: BTreeSet<u64> = sockets.iter().map(|s| s.inode).filter(|i| *i != 0).collect();
+    let inodes: Arc<BTreeSet<u64>> = Arc::new(sockets.iter().map(|s| s.inode).filter(|i| *i != 0).collect());
     let mut looked = LOOKED.lock().unwrap_or_else(PoisonError::into_inner);
     let holders = match scope {
         Scope::All => holders(&living()?, &inodes, &mut looked),
@@ -63,9 +63,6 @@ pub fn listeners(scope: Scope<'_>) -> io::Result<Vec<Listener>> {
             }
         }
     };
-    if looked.len() > REMEMBERED {
-        looked.retain(|id, _| crate::process::is_alive(*id));
-    }
     drop(looked);
     Ok(sockets
         .into_iter()
@@ -79,7 +76,7 @@ pub fn listeners(scope: Scope<'_>) -> io::Result<Vec<Listener>> {
 }
 
 /// Who of these holds which of the sockets.
-fn holders(candidates: &[ProcessId], listening: &BTreeSet<u64>, looked: &mut Memory) -> HashMap<u64, Vec<u32>> {
+fn holders(candidates: &[ProcessId], listening: &Arc<BTreeSet<u64>>, looked: &mut Memory) -> HashMap<u64, Vec<u32>> {
     let mut holders: HashMap<u64, Vec<u32>> = HashMap::new();
     for id in candidates {
         for inode in held_by(*id, listening, looked) {
@@ -101,7 +98,7 @@ fn known_holders(sockets: &[Socket], looked: &Memory) -> Vec<ProcessId> {
 }
 
 /// Which of these sockets the process holds.
-fn held_by(id: ProcessId, listening: &BTreeSet<u64>, looked: &mut Memory) -> Vec<u64> {
+fn held_by(id: ProcessId, listening: &Arc<BTreeSet<u64>>, looked: &mut Memory) -> Vec<u64> {
     if let Some(last) = looked.get(&id)
         && listening.is_subset(&last.seen)
     {
