@@ -20,3 +20,10 @@ pub mod process;
 pub mod secrets;
 mod signal_name;
 pub mod time;
+
+/// Says what a test leaves out on this machine, past the test runner's capture.
+#[cfg(test)]
+fn left_out(what: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "left out: {what}");
+}

@@ -1,6 +1,6 @@
 //! What the host itself measured beside the probes. Absent means not known.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use ai_monitor_plugin_api::{event::Role, manifest::LostEngine};
 use serde::{Deserialize, Serialize};
@@ -51,8 +51,8 @@ pub struct TreeProcess {
     pub cpu: Option<Duration>,
     pub read_bytes: Option<u64>,
     pub memory_bytes: Option<u64>,
-    /// Loopback ports it listens on.
-    pub ports: Vec<u16>,
+    /// Loopback addresses at which it is reached, one for each port that it listens on.
+    pub addresses: Vec<SocketAddr>,
     /// The id it had in the `start.processes` of this look's sessions.
     pub session_id: String,
 }

@@ -44,7 +44,7 @@ fn process(id: ProcessId, role: Role) -> TreeProcess {
         cpu: Some(Duration::ZERO),
         read_bytes: Some(0),
         memory_bytes: Some(1 << 20),
-        ports: Vec::new(),
+        addresses: Vec::new(),
         session_id: if role == Role::Engine { "1".into() } else { "0".into() },
     }
 }

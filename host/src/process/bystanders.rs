@@ -2,9 +2,14 @@
 
 use std::{
     io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::process::CommandExt,
+    },
     process::{Command, Stdio},
 };
+
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::{find, identify, imp, signal::Signal};
 use crate::health::signals::{ProcessId, RunState};
@@ -21,6 +26,19 @@ impl Child {
     pub fn shell(script: &str) -> Child {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
+        Child::run(command)
+    }
+
+    /// The same, with this socket of ours open in it, too.
+    pub fn heir(script: &str, socket: &impl AsRawFd) -> Child {
+        let fd = socket.as_raw_fd();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        // SAFETY: one plain system call between fork and exec, on a descriptor that is open there. Done in the child, so
+        // that no other test's child inherits it, too.
+        unsafe {
+            command.pre_exec(move || Ok(fcntl_setfd(BorrowedFd::borrow_raw(fd), FdFlags::empty())?));
+        }
         Child::run(command)
     }
 

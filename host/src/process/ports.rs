@@ -78,19 +78,18 @@ fn holder_within(addr: SocketAddr, scope: Scope<'_>) -> Holder {
     Holder::NotPermitted
 }
 
-/// Loopback addresses that these processes listen on, by process. The wildcard counts as loopback.
+/// Loopback addresses at which these processes are reached, by process: one for each port, of IPv4 where there is one.
 pub fn ports_of(processes: &[ProcessId]) -> HashMap<ProcessId, Vec<SocketAddr>> {
     let mut found: HashMap<ProcessId, Vec<SocketAddr>> = HashMap::new();
     let Ok(all) = imp::listeners(Scope::Processes(processes)) else { return found };
     for listener in all {
-        let Some(ip) = as_loopback(listener.addr.ip()) else { continue };
         for id in processes.iter().filter(|id| listener.pids.contains(&id.pid)) {
-            let addresses = found.entry(*id).or_default();
-            let addr = SocketAddr::new(ip, listener.addr.port());
-            if !addresses.contains(&addr) {
-                addresses.push(addr);
-            }
+            found.entry(*id).or_default().extend(reached_at(&listener).iter().filter(|a| a.ip().is_loopback()));
         }
+    }
+    for addresses in found.values_mut() {
+        addresses.sort_unstable_by_key(|address| (address.port(), address.ip()));
+        addresses.dedup_by_key(|address| address.port());
     }
     found
 }
@@ -126,11 +125,22 @@ pub(super) fn nearness(listener: &Listener, addr: SocketAddr) -> Option<u8> {
 }
 
 /// The loopback address under which a local client reaches a socket bound to `ip`.
-pub(super) fn as_loopback(ip: IpAddr) -> Option<IpAddr> {
+fn as_loopback(ip: IpAddr) -> Option<IpAddr> {
     match ip {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(Ipv6Addr::LOCALHOST.into()),
         ip => ip.is_loopback().then_some(ip),
+    }
+}
+
+/// The addresses under which a client of this machine reaches it.
+pub(super) fn reached_at(listener: &Listener) -> Vec<SocketAddr> {
+    let port = listener.addr.port();
+    match listener.addr.ip().to_canonical() {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) if !listener.v6_only => {
+            vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+        }
+        ip => vec![(as_loopback(ip).unwrap_or(ip), port).into()],
     }
 }
 
@@ -193,27 +203,10 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn of_those_that_share_a_socket_the_topmost_holds_it_then_the_oldest_heir() {
-        use std::os::{
-            fd::{AsRawFd, BorrowedFd},
-            unix::process::CommandExt,
-        };
-
-        use rustix::io::{FdFlags, fcntl_setfd};
-
         use crate::process::{Signal, bystanders::Child, exited, signal};
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = server.local_addr().unwrap();
-        let heir = |script: &str| {
-            let fd = server.as_raw_fd();
-            let mut command = std::process::Command::new("sh");
-            command.args(["-c", script]);
-            // SAFETY: one plain system call between fork and exec, on a descriptor that is open there. Done in the
-            // child, so that no other test's child inherits it, too.
-            unsafe {
-                command.pre_exec(move || Ok(fcntl_setfd(BorrowedFd::borrow_raw(fd), FdFlags::empty())?));
-            }
-            Child::run(command)
-        };
+        let heir = |script: &str| Child::heir(script, &server);
         let heirs = [heir("exec sleep 1000"), heir("sleep 1000 & echo ready; wait")];
         heirs[1].line().await;
         let holds = |id: ProcessId| matches!(holder(addr), Holder::Known(p) if p.id == id);

@@ -19,9 +19,9 @@ impl Watch {
             .iter()
             .map(|p| {
                 let mut own = Vec::new();
-                for port in &p.ports {
-                    let name = format!("{}/{port}", p.session_id);
-                    addresses.insert(name.clone(), SocketAddr::from(([127, 0, 0, 1], *port)));
+                for address in &p.addresses {
+                    let name = format!("{}/{}", p.session_id, address.port());
+                    addresses.insert(name.clone(), *address);
                     own.push(name);
                 }
                 event::Process {

@@ -1,10 +1,7 @@
 //! One look at all servers of this machine: who holds an address, where a backend's processes listen, and which of them
 //! are only another one's engine.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use ai_monitor_plugin_api::{
     event::Role,
@@ -13,7 +10,7 @@ use ai_monitor_plugin_api::{
 
 use super::{
     Holder, Listener, Process, ancestors, is_reaper, parent,
-    ports::{as_loopback, nearness, topmost},
+    ports::{nearness, reached_at, topmost},
     role,
 };
 use crate::health::signals::{Owner, ProcessId};
@@ -115,16 +112,6 @@ fn lies_in_folder_of(process: &Process, manifest: &Manifest) -> bool {
         .flatten()
         .filter_map(|path| path.parent())
         .any(|folder| folder.components().any(|part| part.as_os_str().eq_ignore_ascii_case(manifest.id.as_str())))
-}
-
-fn reached_at(listener: &Listener) -> Vec<SocketAddr> {
-    let port = listener.addr.port();
-    match listener.addr.ip() {
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) if !listener.v6_only => {
-            vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
-        }
-        ip => vec![(as_loopback(ip).unwrap_or(ip), port).into()],
-    }
 }
 
 #[cfg(test)]

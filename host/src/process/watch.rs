@@ -38,8 +38,8 @@ pub struct Watch {
     seen: BTreeMap<ProcessId, SeenProcess>,
     /// Of the tree at the last refresh, without secrets.
     pub(super) arguments: BTreeMap<ProcessId, Vec<String>>,
-    /// Of the same tree: where each listens, when it was last asked.
-    ports: BTreeMap<ProcessId, Vec<u16>>,
+    /// Of the same tree: where each is reached, when it was last asked.
+    addresses: BTreeMap<ProcessId, Vec<SocketAddr>>,
     owner: Owner,
     /// Holds the port, is not of the target by its executable, and may still answer as it.
     stranger: Option<Process>,
@@ -79,7 +79,7 @@ impl Watch {
             started: BTreeSet::new(),
             seen: BTreeMap::new(),
             arguments: BTreeMap::new(),
-            ports: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             owner,
             stranger: None,
         }
@@ -336,8 +336,7 @@ impl Watch {
         self.arguments = members.iter().map(|p| (p.id, super::session_view::mask(&p.args))).collect();
         if ask_ports || !self.knows_ports_of(&members) {
             let mut ports = super::ports_of(&members.iter().map(|p| p.id).collect::<Vec<_>>());
-            let of = |p: &Process| (p.id, own_ports(ports.remove(&p.id).unwrap_or_default()));
-            self.ports = members.iter().map(of).collect();
+            self.addresses = members.iter().map(|p| (p.id, ports.remove(&p.id).unwrap_or_default())).collect();
         }
         let tree = members
             .iter()
@@ -352,7 +351,7 @@ impl Watch {
                 cpu: p.cpu,
                 read_bytes: p.read_bytes,
                 memory_bytes: p.memory_bytes,
-                ports: self.ports.get(&p.id).cloned().unwrap_or_default(),
+                addresses: self.addresses.get(&p.id).cloned().unwrap_or_default(),
                 session_id: index.to_string(),
             })
             .collect();
@@ -364,10 +363,10 @@ impl Watch {
     fn knows_ports_of(&self, members: &[Process]) -> bool {
         let root = self.root.as_ref().map(|r| r.id);
         let knows = |p: &Process| {
-            let listens = |ports: &Vec<u16>| !ports.is_empty() || self.role_of(p, root) == Role::Other;
-            self.ports.get(&p.id).is_some_and(listens)
+            let listens = |own: &Vec<SocketAddr>| !own.is_empty() || self.role_of(p, root) == Role::Other;
+            self.addresses.get(&p.id).is_some_and(listens)
         };
-        members.len() == self.ports.len() && members.iter().all(knows)
+        members.len() == self.addresses.len() && members.iter().all(knows)
     }
 
     fn role_of(&self, process: &Process, root: Option<ProcessId>) -> Role {
@@ -420,13 +419,6 @@ pub fn uptime(id: ProcessId) -> Option<std::time::Duration> {
 #[cfg(not(target_os = "linux"))]
 pub fn uptime(_id: ProcessId) -> Option<std::time::Duration> {
     None
-}
-
-fn own_ports(addresses: Vec<SocketAddr>) -> Vec<u16> {
-    let mut ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
 }
 
 #[cfg(test)]

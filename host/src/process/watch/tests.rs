@@ -29,7 +29,6 @@ fn a_start_under_way_is_found_by_its_command_and_is_not_remembered_before_it_lis
 #[tokio::test]
 async fn ports_of_a_tree_that_has_not_changed_are_asked_anew_only_when_something_is_wrong() {
     use std::os::{fd::AsRawFd, unix::process::CommandExt};
-    const NOTHING: [u16; 0] = [];
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let fd = server.as_raw_fd();
     let script = "kill -STOP $$; exec 9>&-; echo closed; exec sleep 1000";
@@ -46,15 +45,45 @@ async fn ports_of_a_tree_that_has_not_changed_are_asked_anew_only_when_something
     child.wait_for(super::RunState::Stopped);
     let mut watch = watch(script);
     watch.adopt(crate::process::find(child.id.pid).unwrap());
-    let mut ports = |anew| watch.refresh(anew).tree.unwrap()[0].ports.clone();
-    let port = server.local_addr().unwrap().port();
-    assert_eq!(ports(false), [port]);
+    let mut listens = |anew| watch.refresh(anew).tree.unwrap()[0].addresses.clone();
+    let address = server.local_addr().unwrap();
+    assert_eq!(listens(false), [address]);
     crate::process::signal(child.id, crate::process::Signal::Continue).unwrap();
     assert_eq!(child.line().await, "closed");
-    assert_eq!(ports(false), [port]);
-    assert_eq!(ports(true), NOTHING);
+    assert_eq!(listens(false), [address]);
+    assert_eq!(listens(true), []);
     // And one that listens nowhere is asked each time.
     assert!(!watch.knows_ports_of(&[crate::process::find(child.id.pid).unwrap()]));
+}
+
+/// What listens on `[::1]` alone is not reached at 127.0.0.1, where another program may listen on the same port.
+#[cfg(target_os = "linux")]
+#[test]
+fn sessions_are_given_the_address_at_which_a_process_is_reached() {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+    let (v4, v6): (IpAddr, IpAddr) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    let mut bound =
+        vec![(v4, v4), (Ipv4Addr::UNSPECIFIED.into(), v4), (Ipv4Addr::new(127, 0, 0, 2).into(), [127, 0, 0, 2].into())];
+    if TcpListener::bind((v6, 0)).is_ok() {
+        bound.extend([(v6, v6), (Ipv6Addr::UNSPECIFIED.into(), v4)]);
+    } else {
+        crate::left_out("addresses of IPv6: there is no ::1 here");
+    }
+    for (ip, reached) in bound {
+        let server = TcpListener::bind((ip, 0)).unwrap();
+        let expected = SocketAddr::new(reached, server.local_addr().unwrap().port());
+        let script = "exec sleep 1000";
+        let child = Child::heir(script, &server);
+        drop(server);
+        let mut watch = watch(script);
+        watch.adopt(crate::process::find(child.id.pid).unwrap());
+        let tree = watch.refresh(true).tree.unwrap();
+        let (processes, addresses) = watch.for_sessions(&tree);
+        let name = format!("0/{}", expected.port());
+        assert_eq!(processes[0].addresses.concat(), name, "bound to {ip}");
+        assert_eq!(addresses, [(name, expected)].into(), "bound to {ip}");
+        assert!(TcpStream::connect(expected).is_ok(), "bound to {ip}");
+    }
 }
 
 /// Between fork and exec every child has its parent's command line; a subshell keeps it.
@@ -75,21 +104,9 @@ fn a_child_with_its_parents_command_line_is_no_second_server() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_same_command_that_listens_elsewhere_is_another_server() {
-    use std::os::{
-        fd::{AsRawFd, BorrowedFd},
-        unix::process::CommandExt,
-    };
     let script = "sleep 1000 & wait; # elsewhere";
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let fd = server.as_raw_fd();
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", script]);
-    // SAFETY: one plain system call between fork and exec, on a descriptor that is open there.
-    unsafe {
-        command
-            .pre_exec(move || Ok(rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(fd), rustix::io::FdFlags::empty())?));
-    }
-    let other = Child::run(command);
+    let other = Child::heir(script, &server);
     let mut ours = watch(script);
     ours.refresh(true);
     assert_eq!(ours.root(), None);
