@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::target::TargetTask;
 use crate::{
+    act,
     health::{
         look::{Look, Said},
         machine::Verdict,
@@ -209,32 +210,14 @@ impl TargetTask {
         tree: &Option<Vec<TreeProcess>>,
         infer: Option<Infer>,
     ) -> ProbeAsk {
-        let spec = plugin.manifest().probes.get(&depth);
-        let deadline = self.deadline(plugin, depth);
-        let needs_processes = spec.is_some_and(|p| p.needs.iter().any(|need| need == "processes"));
-        let (processes, addresses) = match tree {
-            Some(tree) if needs_processes => {
-                let (processes, addresses) = self.watch.for_sessions(tree);
-                (Some(processes), addresses)
-            }
-            _ => (None, Default::default()),
-        };
+        let scene = act::scene(&self.config, self.known.variant.clone(), &self.watch, tree.as_deref());
         let inference = infer.map(|i| InferenceAsk {
             model: i.model,
             prompt: PROMPT.into(),
             max_tokens: MAX_TOKENS,
             scheduled: i.scheduled,
         });
-        ProbeAsk {
-            depth,
-            inference,
-            deadline,
-            settings: self.config.settings.clone(),
-            variant: self.known.variant.clone(),
-            processes,
-            addresses,
-            answers: None,
-        }
+        ProbeAsk { inference, ..scene.probe(depth, self.deadline(plugin, depth)) }
     }
 
     /// For a session of this depth.
