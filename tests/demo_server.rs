@@ -1,6 +1,6 @@
 //! The demo server does what a real Ollama was measured to do: what the other tests stand on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -69,12 +69,10 @@ fn a_stopped_idle_runner_is_unloaded_at_once(bed: &Bed, backend: &Backend) {
     assert!(waited.is_err(), "a stopped runner answered: {waited:?}");
     http::get(server.address, "/api/version", Duration::from_secs(1)).expect("the front answers all the while");
 
-    let began = Instant::now();
     let unload = json!({"model": backend.model(), "keep_alive": 0});
     let answer = http::post(server.address, "/api/generate", &unload, SOON).expect("unloading");
     assert_eq!(answer.json()["done_reason"], json!("unload"), "{}", answer.body);
     runner.wait_gone(SOON);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(backend.loaded(server.address), Vec::<Value>::new());
 }
 

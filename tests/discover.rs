@@ -385,6 +385,9 @@ fn localhost_that_is_two_servers_is_two_targets() {
 
 #[test]
 fn a_port_that_is_forwarded_is_said_to_be_and_never_mended() {
+    if let Ok(addresses) = std::env::var(FORWARD) {
+        return pass_connections_on(&addresses);
+    }
     on_usual_ports(test_name!(a_port_that_is_forwarded_is_said_to_be_and_never_mended), |bed| {
         let pages = [
             ("GET /", answer(200, "Ollama is running")),
@@ -428,23 +431,25 @@ impl Drop for Ended {
 
 const FORWARD: &str = "END_TO_END_FORWARD";
 
-/// A process whose executable has this name, and which passes connections on.
+/// A process whose executable has this name, and which passes connections on: this test binary, run again.
 pub fn forwarder(bed: &Bed, name: &str, from: SocketAddr, to: SocketAddr) -> Ended {
     let program = bed.folder("forwarder").join(name);
     let own = std::env::current_exe().expect("the test's own program");
     std::fs::hard_link(&own, &program).or_else(|_| std::fs::copy(&own, &program).map(drop)).expect("a copy of it");
     let mut command = Command::new(program);
-    command.args(["discover::passes_connections_on", "--exact", "--nocapture", "--test-threads=1"]);
+    command.args([
+        "discover::a_port_that_is_forwarded_is_said_to_be_and_never_mended",
+        "--exact",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
     command.env(FORWARD, format!("{from} {to}")).stdin(Stdio::null()).stdout(Stdio::null());
     let child = Ended(command.spawn().expect("the forwarder starts"));
     wait_until(SOON, "the forwarder to listen", || TcpStream::connect(from).map(drop).map_err(|e| e.to_string()));
     child
 }
 
-/// The forwarder's own program: this test binary under another name.
-#[test]
-fn passes_connections_on() {
-    let Ok(addresses) = std::env::var(FORWARD) else { return };
+fn pass_connections_on(addresses: &str) {
     let (from, to) = addresses.split_once(' ').expect("two addresses");
     let listener = TcpListener::bind(from).expect("the forwarded port");
     for near in listener.incoming().flatten() {

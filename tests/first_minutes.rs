@@ -1,9 +1,6 @@
 //! What a new user meets, without a configuration file.
 
-use std::{
-    net::TcpListener,
-    time::{Duration, Instant},
-};
+use std::{net::TcpListener, time::Duration};
 
 use serde_json::json;
 
@@ -134,12 +131,11 @@ fn a_demo_that_is_broken_off_ends_its_server() {
         let said = || std::fs::read_to_string(&log).unwrap_or_default();
         let asked = |part: &str| if said().contains(part) { Ok(()) } else { Err(said()) };
         wait_until(SOON, "the first fault", || asked("fault 1"));
-        let began = Instant::now();
         process::Process::find(demo.id()).expect("the demo lives").signal(Signal::INT);
         let status =
             wait_until(SOON, "the end of the demo", || demo.try_wait().map_err(|e| e.to_string())?.ok_or_else(said));
         assert!(status.success(), "{status}: {}", said());
-        assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
+        assert!(!said().contains("healed by end_runner"), "it went on to its end: {}", said());
         let of_demo =
             |p: &process::Process| p.exe().is_some_and(|exe| exe.ends_with("ollama") || exe.ends_with("llama-server"));
         let left: Vec<_> = process::all().filter(of_demo).collect();

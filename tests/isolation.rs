@@ -259,13 +259,11 @@ fn load_errors_come_back_from_the_child_with_their_kind() {
 /// Set: this process is to hold a plugin's child in the midst of a step, until it is killed.
 const HOLD: &str = "ISOLATION_HOLD";
 
-/// No test of its own: the host that the next one kills.
-#[test]
-fn a_host_to_be_killed() {
-    let Some(library) = env::var_os(HOLD) else { return };
+/// The host that is killed: this test binary, run again.
+fn be_a_host(library: &Path) {
     Runtime::new().expect("a runtime").block_on(async {
         let target = server().await;
-        let plugin = Plugin::isolated(Path::new(&library), &isolation()).await.expect("it is loaded");
+        let plugin = Plugin::isolated(library, &isolation()).await.expect("it is loaded");
         // Looks for ever: each ends after a second.
         loop {
             look(&plugin, &target).await;
@@ -275,10 +273,13 @@ fn a_host_to_be_killed() {
 
 #[test]
 fn no_child_survives_the_death_of_its_host() {
+    if let Some(library) = env::var_os(HOLD) {
+        return be_a_host(Path::new(&library));
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let library = misbehaving::named("spins").build(folder.path());
     let mut host = Command::new(env::current_exe().expect("the test's own path"))
-        .args(["isolation::a_host_to_be_killed", "--exact", "--nocapture"])
+        .args(["isolation::no_child_survives_the_death_of_its_host", "--exact", "--nocapture"])
         .env(HOLD, library)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -34,10 +34,12 @@ pub enum Isolation {
 
 /// Runs the body of the test `name` (see `test_name!`) isolated, or fails with what it printed.
 pub fn isolated(name: &str, body: impl FnOnce(Isolation)) {
-    isolated_output(name, body);
+    if let Some(printed) = isolated_output(name, body) {
+        assert!(printed.contains("test result: ok. 1 passed"), "{name} was not run:\n{printed}");
+    }
 }
 
-/// As [`isolated`], and gives what the body printed; `None` within the isolated process.
+/// As [`isolated`], for what is no test, and gives what the body printed; `None` within the isolated process.
 pub fn isolated_output(name: &str, body: impl FnOnce(Isolation)) -> Option<String> {
     match env::var(STAGE).as_deref() {
         Ok("first") => be_first(),
@@ -92,6 +94,10 @@ fn run_again(name: &str) -> String {
     };
     // As the test runner names it: without the crate.
     let short = name.split_once("::").map_or(name, |(_, rest)| rest);
+    // A name copied from another test would run that one twice, and this one never. On one thread all are `main`.
+    if let Some(own) = std::thread::current().name().filter(|own| *own != "main") {
+        assert_eq!(own, short, "the name that this test gives is another one's");
+    }
     let mark = format!("{}-{}", std::process::id(), short.replace("::", "-"));
     command.args([short, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(MARK, &mark).stdin(Stdio::null());

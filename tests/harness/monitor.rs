@@ -234,17 +234,16 @@ impl Monitor {
         self.events.replace(None);
     }
 
-    /// SIGTERM; gives how it ended and how long that took.
+    /// SIGTERM; gives how it ended, which it must do before long.
     #[track_caller]
-    pub fn terminate(&mut self) -> (ExitStatus, Duration) {
-        let began = Instant::now();
+    pub fn terminate(&mut self) -> ExitStatus {
         self.process().signal(Signal::TERM);
         let child = &mut self.child;
         let status = wait_until(Duration::from_secs(10), "the monitor to end", || {
             child.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "it runs".to_owned())
         });
         self.events.replace(None);
-        (status, began.elapsed())
+        status
     }
 
     /// What it wrote to stderr and stdout.

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// One plugin: asks the target `GET /version`, and says `it answers` with its own version.
+/// One plugin: asks the target `GET /version`, and says that this is it, of its own version.
 #[derive(Debug, Clone)]
 pub struct Small {
     pub id: String,
@@ -21,12 +21,19 @@ pub struct Small {
     pub abi: u32,
     /// What the manifest in the library says of its version, where it is to differ.
     pub version_inside: Option<String>,
+    /// What it says of the target's version, where it is to differ from its own: another build of the same version.
+    pub says: Option<String>,
 }
 
 impl Small {
     pub fn new(id: &str, version: &str) -> Small {
         let (id, version) = (id.to_owned(), version.to_owned());
-        Small { id, version, more_routes: Vec::new(), setting: None, abi: 1, version_inside: None }
+        Small { id, version, more_routes: Vec::new(), setting: None, abi: 1, version_inside: None, says: None }
+    }
+
+    pub fn saying(mut self, version: &str) -> Small {
+        self.says = Some(version.to_owned());
+        self
     }
 
     pub fn asking(mut self, route: &str) -> Small {
@@ -56,7 +63,8 @@ impl Small {
     pub fn build(&self, folder: &Path) -> PathBuf {
         fs::create_dir_all(folder).expect("a folder for the plugin");
         let inside = self.manifest(self.version_inside.as_ref().unwrap_or(&self.version)).to_string();
-        let report = json!({"effect": "report", "report": {"version": self.version, "phase": "ready"}}).to_string();
+        let says = self.says.as_ref().unwrap_or(&self.version);
+        let report = json!({"effect": "report", "report": {"version": says, "phase": "ready"}}).to_string();
         let source = folder.join(format!("{}.c", self.id));
         fs::write(&source, SOURCE).expect("the source");
         let library = folder.join(format!("lib{}.so", self.id));

@@ -5,7 +5,7 @@
 //! as this project's own server (`POST /demo/fault`, see [`fault`]). It shares no code with what it tests.
 //!
 //! A simulator is a process of its own: the test binary, linked under the exact file name that the real program has
-//! (that is what the monitor's rules see), runs itself again for the one test in [`process`].
+//! (that is what the monitor's rules see), runs itself again as [`process`] says.
 
 mod chat;
 mod engine;

@@ -17,7 +17,7 @@ use super::{
     world::World,
 };
 
-/// Holds what the process is to be: JSON of a [`Stage`]. Without it the test below does nothing.
+/// Holds what the process is to be: JSON of a [`Stage`].
 pub const VARIABLE: &str = "END_TO_END_SIMULATOR";
 
 /// What a process is to be.
@@ -59,17 +59,22 @@ pub fn place(binary: &Path, file: &Path) -> io::Result<()> {
     fs::copy(binary, file).map(drop)
 }
 
-/// The arguments that make the test binary run [`is_what_its_variable_says`]; after them, those of the real program,
-/// which the test runner takes for names of tests that there are not.
+/// The arguments that make the test binary run a test that begins with [`be_what_the_variable_says`]; after them, those
+/// of the real program, which the test runner takes for names of tests that there are not.
 pub fn arguments(command: &mut Command, of_the_real: impl IntoIterator<Item = impl AsRef<OsStr>>) {
     command.args(ARGUMENTS).args(of_the_real);
 }
 
-pub const ARGUMENTS: &[&str] =
-    &["--exact", "--nocapture", "simulators::process::is_what_its_variable_says", "--", "simulated"];
+pub const ARGUMENTS: &[&str] = &[
+    "--exact",
+    "--nocapture",
+    "simulators::tests::sigterm_takes_the_engines_along_and_an_order_ends_the_server",
+    "--",
+    "simulated",
+];
 
-#[test]
-fn is_what_its_variable_says() {
+/// Does not return where it says anything.
+pub fn be_what_the_variable_says() {
     let Ok(text) = std::env::var(VARIABLE) else { return };
     match serde_json::from_str(&text).expect("a stage") {
         Stage::Engine(stage) => engine::run(stage),

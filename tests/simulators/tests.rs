@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Fault, Kind, Simulator};
+use super::{Fault, Kind, Simulator, process};
 use crate::{
     harness::{
         Bed, Server,
@@ -18,6 +18,7 @@ use crate::{
 };
 
 const SOON: Duration = Duration::from_secs(10);
+const LOADS_FOR_EVER: Fault = Fault::SlowLoad { seconds: 1000.0 };
 
 /// Waits until the server answers anything.
 fn answering(server: &Server) {
@@ -76,11 +77,14 @@ fn lm_studio_answers_200_to_everything_and_lists_what_is_loaded() {
 fn localai_counts_where_there_is_a_limit_and_imitates_ollama() {
     isolated(test_name!(localai_counts_where_there_is_a_limit_and_imitates_ollama), |isolation| {
         let bed = Bed::new(isolation);
-        let simulator = Simulator::new(&bed, Kind::LocalAiWithLimits).with_faults(&[Fault::SlowLoad { seconds: 1.0 }]);
+        let simulator = Simulator::new(&bed, Kind::LocalAiWithLimits);
+        let starting = simulator.clone().with_faults(&[LOADS_FOR_EVER]).start(&bed, bed.free_address());
+        answering(&starting);
+        assert_eq!(get(starting.address, "/healthz").0, 200);
+        assert_eq!(get(starting.address, "/readyz").0, 503, "its preload is in progress");
+        drop(starting);
         let server = simulator.start(&bed, bed.free_address());
         answering(&server);
-        assert_eq!(get(server.address, "/healthz").0, 200);
-        assert_eq!(get(server.address, "/readyz").0, 503, "its preload is in progress");
         let ready = || get(server.address, "/readyz").0;
         wait_until(SOON, "readiness", || if ready() == 200 { Ok(()) } else { Err(ready().to_string()) });
         let counts = |running: u64| {
@@ -109,7 +113,7 @@ fn localai_counts_where_there_is_a_limit_and_imitates_ollama() {
         let stopped = http::post(server.address, "/backend/shutdown", &json!({"model": "tiny"}), SOON);
         assert_eq!(stopped.expect("an answer").json(), json!({"message": "model stopped"}));
         worker.wait_gone(SOON);
-        order(server.address, &Fault::SlowLoad { seconds: 1000.0 });
+        order(server.address, &LOADS_FOR_EVER);
         let address = server.address;
         std::thread::spawn(move || http::post(address, "/backend/load", &json!({"model": "tiny"}), SOON));
         wait_until(SOON, "its engine", || if engines(&server).is_empty() { Err("none".into()) } else { Ok(()) });
@@ -135,10 +139,14 @@ fn vllm_with_a_key_is_known_by_what_needs_none() {
 fn vllm_listens_when_its_engine_is_ready_and_counts_while_it_works() {
     isolated(test_name!(vllm_listens_when_its_engine_is_ready_and_counts_while_it_works), |isolation| {
         let bed = Bed::new(isolation);
-        let simulator = Simulator::new(&bed, Kind::Vllm).with_faults(&[Fault::SlowLoad { seconds: 1.0 }]);
-        let server = simulator.start(&bed, bed.free_address());
-        let refused = http::get(server.address, "/health", SOON).expect_err("refused while it loads");
+        let simulator = Simulator::new(&bed, Kind::Vllm);
+        let loading = simulator.clone().with_faults(&[LOADS_FOR_EVER]).start(&bed, bed.free_address());
+        let engine = || if engines(&loading).is_empty() { Err("none".into()) } else { Ok(()) };
+        wait_until(SOON, "its engine", engine);
+        let refused = http::get(loading.address, "/health", SOON).expect_err("refused while it loads");
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        drop(loading);
+        let server = simulator.start(&bed, bed.free_address());
         answering(&server);
         assert_eq!(get(server.address, "/v1/models").1["data"][0]["owned_by"], json!("vllm"));
         let count = |name: &str| {
@@ -201,6 +209,7 @@ fn each_way_of_spoiling_an_answer_is_seen_on_the_wire() {
 
 #[test]
 fn sigterm_takes_the_engines_along_and_an_order_ends_the_server() {
+    process::be_what_the_variable_says();
     isolated(test_name!(sigterm_takes_the_engines_along_and_an_order_ends_the_server), |isolation| {
         let bed = Bed::new(isolation);
         for kind in [Kind::LmStudio, Kind::LocalAi, Kind::Vllm, Kind::LlamaRouter] {

@@ -307,7 +307,7 @@ fn in_child(test: &str, env: &[(&str, &str)]) -> Option<String> {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{text}");
+    assert!(out.status.success() && text.contains("test result: ok. 1 passed"), "{text}");
     Some(text)
 }
 

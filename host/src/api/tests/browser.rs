@@ -35,7 +35,9 @@ impl Browser {
         if std::env::var("AI_MONITOR_BROWSER").is_ok_and(|v| v == "1") {
             return Some(timeout(PATIENCE, Browser::start()).await.expect("the browser does not start"));
         }
-        eprintln!("left out: set AI_MONITOR_BROWSER=1 where chromium and chromedriver are installed");
+        crate::left_out(
+            "the page in a browser: set AI_MONITOR_BROWSER=1 where chromium and chromedriver are installed",
+        );
         None
     }
 

@@ -112,11 +112,17 @@ mod tests {
         assert_eq!(within(Duration::ZERO, None, &Printed::default(), ready(7)).await, Some(7));
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_process_that_waits_for_something_is_given_no_more_time() {
+        let mut sleeper = sleeper();
         let begun = std::time::Instant::now();
-        assert_eq!(within(Duration::from_millis(1), None, &Printed::default(), pending::<()>()).await, None);
-        assert!(begun.elapsed() < LOOK * LOOKS);
+        for process in [Some(sleeper.id()), None] {
+            assert_eq!(within(Duration::from_millis(1), process, &Printed::default(), pending::<()>()).await, None);
+        }
+        assert!(begun.elapsed() < LONGER);
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
     }
 
     #[cfg(target_os = "linux")]

@@ -106,7 +106,9 @@ async fn localhost_that_is_two_servers_is_two_and_one_on_both_is_one() {
             connection.send(OLLAMA.as_bytes()).await;
         }
     };
-    let Ok(listener) = TcpListener::bind(v6_address).await else { return eprintln!("no ::1 here: left out") };
+    let Ok(listener) = TcpListener::bind(v6_address).await else {
+        return crate::left_out("servers on two addresses: there is no ::1 here");
+    };
     let _v6 = Server::on(listener, answer);
     let (one, other) = (process(1, 0, "ollama"), process(2, 0, "ollama"));
     let two = Survey::of(vec![one.clone(), other.clone()], vec![held(v4.address(), &one), held(v6_address, &other)]);
