@@ -13,8 +13,9 @@ use crate::{
 const MOST_PATHS: usize = 2000;
 
 pub(super) fn check(file: &Path, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let config = config::check(file, &super::run::plugins_known(flags))?;
     let policies = PolicyStore::new(Some(config::places(flags).policies));
+    let config = config::check(file, &super::run::plugins_known(flags))?;
+    let config = super::run::with_policy_settings(config, &policies)?;
     let mut broken = Vec::new();
     let mut seen = BTreeSet::new();
     for target in &config.targets {
@@ -54,6 +55,29 @@ pub(super) fn check(file: &Path, flags: &Flags) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the monitor does at its start.
+    #[test]
+    fn a_setting_that_no_policy_declares_is_told_with_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("config.toml");
+        let flags = Flags { policy_dir: Some(folder.path().to_owned()), ..Flags::default() };
+        let idle = "policy { api = 1, about = \"x\", settings = { idle = 30 * minute } }\n";
+        std::fs::write(folder.path().join("idle.lua"), idle).expect("a policy");
+        let checked = |heal: &str| {
+            let target = |name: &str, port: u16, more: &str| {
+                format!(
+                    "[[target]]\nname = \"{name}\"\nbackend = \"ollama\"\nurl = \"http://127.0.0.1:{port}\"\n{more}"
+                )
+            };
+            let text = target("a", 1, "policy = \"idle\"\n") + &target("b", 2, heal);
+            std::fs::write(&config, format!("[defaults.heal]\nidle = \"5m\"\n{text}")).expect("a configuration");
+            check(&config, &flags)
+        };
+        assert!(checked("").is_ok(), "what one target's policy declares may stand for all");
+        let error = checked("heal = { grase = \"5s\" }\n").expect_err("there is no such setting").to_string();
+        assert!(error.contains("config.toml:12:10") && error.contains("did you mean `grace`?"), "{error}");
+    }
 
     #[test]
     fn an_act_that_does_not_exist_is_found_before_it_is_needed() {

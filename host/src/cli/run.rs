@@ -128,7 +128,7 @@ impl Running {
 
 /// The settings that policies declare, checked. A policy that is broken is told where it runs (the shipped default runs
 /// instead): it must not keep the monitor from its work.
-fn with_policy_settings(mut config: Config, policies: &PolicyStore) -> anyhow::Result<Config> {
+pub(super) fn with_policy_settings(mut config: Config, policies: &PolicyStore) -> anyhow::Result<Config> {
     let declared = |target: &crate::config::model::Target| {
         policies.check(&target.policy, &Default::default()).ok().map(|info| info.settings)
     };
