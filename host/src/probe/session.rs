@@ -35,6 +35,8 @@ mod tests;
 const LONGEST_LOOK: Duration = Duration::from_secs(60);
 const LONGEST_INFERENCE: Duration = Duration::from_secs(10 * 60);
 const LONGEST_REPAIR: Duration = Duration::from_secs(30 * 60);
+/// For so long a session may go on after its deadline: many times what it needs to end, on a busy machine too.
+const LATE: Duration = Duration::from_secs(30);
 
 /// Something that takes an event and wants an effect: a plugin's session, or a scripted one in tests.
 pub trait Steps: Send {
@@ -134,6 +136,7 @@ impl TargetClient {
         let plan = Plan {
             of: Some(ask.depth),
             deadline,
+            late: LATE,
             grant: Grant::new(&spec.routes),
             start: start(kind, Timestamp::now(), deadline, ask.settings, ask.variant),
             answers: ask.answers,
@@ -169,6 +172,7 @@ impl TargetClient {
         let plan = Plan {
             of: None,
             deadline,
+            late: LATE,
             grant: Grant::new(&spec.routes),
             start: start(kind, Timestamp::now(), deadline, ask.settings, ask.variant),
             answers: None,
@@ -197,7 +201,7 @@ impl TargetClient {
             Err(end) => return Run { ended: Err(end), requests: Vec::new(), reached: None },
         };
         let start = Event::Start(plan.start);
-        let mut session = Session::new(self, &mut steps, plan.grant, plan.of, plan.deadline, plan.answers);
+        let mut session = Session::new(self, &mut steps, plan.grant, plan.of, plan.deadline, plan.late, plan.answers);
         let ended = tokio::select! {
             biased;
             () = cancelled.cancelled() => Err(SessionEnd::Cancelled),
@@ -214,6 +218,8 @@ struct Plan {
     /// The depth that its requests are evidence for; `None` in a repair.
     of: Option<Depth>,
     deadline: Duration,
+    /// It is stopped so long after its deadline.
+    late: Duration,
     grant: Grant,
     answers: Option<Arc<LookAnswers>>,
 }

@@ -31,6 +31,8 @@ pub(super) struct Session<'a, S> {
     answers: Option<Arc<LookAnswers>>,
     of: Option<Depth>,
     until: Instant,
+    /// Beyond the deadline, too: whatever it wants then, it is stopped.
+    stopped_at: Instant,
     records: Vec<RequestRecord>,
     /// The last step begun, in words.
     reached: Option<String>,
@@ -42,22 +44,25 @@ pub(super) struct Session<'a, S> {
 }
 
 impl<'a, S: Steps> Session<'a, S> {
-    /// `deadline` counts from now.
+    /// `deadline` counts from now, `late` from the deadline.
     pub fn new(
         client: &'a TargetClient,
         steps: &'a mut S,
         grant: Grant,
         of: Option<Depth>,
         deadline: Duration,
+        late: Duration,
         answers: Option<Arc<LookAnswers>>,
     ) -> Self {
+        let until = Instant::now() + deadline;
         Session {
             client,
             steps,
             grant,
             answers,
             of,
-            until: Instant::now() + deadline,
+            until,
+            stopped_at: until + late,
             records: Vec::new(),
             reached: None,
             stream: None,
@@ -77,6 +82,11 @@ impl<'a, S: Steps> Session<'a, S> {
             }
             event = match wanted {
                 Wanted::Report(said) => return Ok(said),
+                // Waits and lines that lie ready cost no time of ours, but each step takes the plugin's.
+                _ if Instant::now() > self.stopped_at => {
+                    let late = (self.stopped_at - self.until).as_secs_f64();
+                    return Err(SessionEnd::Overrun(format!("still at work {late} s after its deadline")));
+                }
                 Wanted::Request(request) => self.request(request).await?,
                 Wanted::Read => self.read().await?,
                 Wanted::Wait { ms, note } => self.wait(ms, note).await?,

@@ -24,11 +24,14 @@ use crate::probe::{
 /// A session that wants these effects, one after the other, whatever it is told. The last one again and again.
 struct Script {
     effects: Vec<Result<Wanted, StepError>>,
+    /// So long it thinks about each.
+    thinks: Duration,
     seen: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Steps for Script {
     async fn step(&mut self, event: &Event) -> Result<Wanted, StepError> {
+        tokio::time::sleep(self.thinks).await;
         let mut seen = self.seen.lock().unwrap();
         let next = self.effects[seen.len().min(self.effects.len() - 1)].clone();
         seen.push(event.clone());
@@ -55,6 +58,8 @@ fn read() -> Value {
 struct Stage {
     client: TargetClient,
     deadline: Duration,
+    late: Duration,
+    thinks: Duration,
     of: Option<Depth>,
     answers: Option<Arc<LookAnswers>>,
 }
@@ -63,7 +68,8 @@ impl Stage {
     fn at(address: SocketAddr) -> Stage {
         let url = Url::parse(&format!("http://{address}")).unwrap();
         let client = Driver::new().unwrap().target(&url, None);
-        Stage { client, deadline: PATIENCE, of: Some(Depth::Readiness), answers: None }
+        let (deadline, thinks) = (PATIENCE, Duration::ZERO);
+        Stage { client, deadline, late: LATE, thinks, of: Some(Depth::Readiness), answers: None }
     }
 
     fn plan(&self) -> Plan {
@@ -72,6 +78,7 @@ impl Stage {
             start: start(kind, Timestamp::now(), self.deadline, Map::new(), None),
             of: self.of,
             deadline: self.deadline,
+            late: self.late,
             grant: Grant::new(&["GET /*".into(), "POST /*".into(), "local GET /health".into()]),
             answers: self.answers.clone(),
         }
@@ -83,7 +90,7 @@ impl Stage {
 
     async fn play_steps(&self, effects: Vec<Result<Wanted, StepError>>, plan: Plan) -> (Run, Vec<Event>) {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let script = Script { effects, seen: seen.clone() };
+        let script = Script { effects, thinks: self.thinks, seen: seen.clone() };
         let run =
             timeout(2 * PATIENCE, self.client.run(std::future::ready(Ok(script)), plan)).await.expect("a session ends");
         let seen = std::mem::take(&mut *seen.lock().unwrap());
@@ -310,6 +317,31 @@ async fn requests_and_waits_are_counted() {
     let (run, seen) = stage.play([json!({"effect": "wait", "ms": 10})]).await;
     assert_eq!(run.ended, Err(SessionEnd::ProtocolError("over a limit: more than 256 waits".into())));
     assert_eq!(seen.len(), 257);
+}
+
+/// Waits and lines are many, and each may cost a plugin a second.
+#[tokio::test]
+async fn whatever_a_session_wants_long_after_its_deadline_it_is_stopped() {
+    let server = Server::answering(ok(&"x\n".repeat(9_000))).await;
+    let mut stage = Stage {
+        deadline: Duration::from_secs(2),
+        late: Duration::from_millis(50),
+        thinks: Duration::from_millis(5),
+        ..Stage::at(server.address())
+    };
+    let stopped = Err(SessionEnd::Overrun("still at work 0.05 s after its deadline".into()));
+    let mut stream = get("/");
+    stream["stream"] = json!(true);
+    let (run, seen) = stage.play([stream, read()]).await;
+    assert_eq!(run.ended, stopped);
+    assert!(matches!(seen.last(), Some(Event::Line(_))), "what lay ready was read until then");
+    stage.deadline = Duration::ZERO;
+    let (run, seen) = stage.play([json!({"effect": "wait", "ms": 10})]).await;
+    assert_eq!(run.ended, stopped);
+    assert!(matches!(seen.last(), Some(Event::Waited(_))), "it waited until then: {seen:?}");
+    stage.late = Duration::ZERO;
+    let (run, _) = stage.play([report()]).await;
+    assert!(run.ended.is_ok(), "a report is taken: {:?}", run.ended);
 }
 
 #[tokio::test]
