@@ -10,6 +10,7 @@
 mod harness;
 
 mod acts;
+mod architecture;
 mod bad_input;
 mod contract;
 mod custom;

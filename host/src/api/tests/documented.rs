@@ -6,7 +6,7 @@ const PAGE: &str = include_str!("../../../../docs/api.md");
 const ROUTER: &str = include_str!("../mod.rs");
 
 /// `GET` and `/api/ai-monitor/plugins/{id}`, of each row.
-fn documented() -> Vec<(&'static str, &'static str)> {
+pub fn documented() -> Vec<(&'static str, &'static str)> {
     let row = |line: &'static str| {
         let (method, rest) = line.strip_prefix("| ")?.split_once(" `")?;
         Some((method, rest.split_once('`')?.0))

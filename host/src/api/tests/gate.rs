@@ -1,49 +1,34 @@
 //! Host and origin: on every route, before it is looked at.
 
 use super::{
+    documented::documented,
     fake::Server,
     wire::{Reply, ask, call, send},
 };
 
-/// Every route of the server, and some that it has not.
-const ROUTES: &[(&str, &str)] = &[
+/// What is asked for beside the calls of docs/api.md: the page's views and files, and what there is not.
+const MORE: &[(&str, &str)] = &[
     ("GET", "/"),
     ("GET", "/ai-monitor"),
     ("GET", "/ai-monitor/targets/ollama"),
     ("GET", "/ai-monitor/incidents"),
     ("GET", "/ai-monitor/incidents/17"),
     ("GET", "/ai-monitor/logs"),
+    ("GET", "/ai-monitor/plugins"),
     ("GET", "/assets/main.js"),
     ("GET", "/assets/style.css"),
-    ("GET", "/api/health"),
-    ("GET", "/api/models"),
-    ("GET", "/api/ai-monitor/status"),
-    ("GET", "/api/ai-monitor/models"),
-    ("POST", "/api/ai-monitor/start"),
-    ("POST", "/api/ai-monitor/stop"),
-    ("POST", "/api/ai-monitor/heal"),
-    ("POST", "/api/ai-monitor/heal-now"),
-    ("POST", "/api/ai-monitor/debug"),
-    ("GET", "/api/ai-monitor/logs"),
-    ("GET", "/api/ai-monitor/config"),
-    ("POST", "/api/ai-monitor/models/ollama/enable"),
-    ("POST", "/api/ai-monitor/models/ollama/disable"),
-    ("GET", "/api/ai-monitor/targets"),
-    ("GET", "/api/ai-monitor/incidents"),
-    ("GET", "/api/ai-monitor/incidents/17"),
-    ("GET", "/api/ai-monitor/events"),
-    ("GET", "/ai-monitor/plugins"),
-    ("GET", "/api/ai-monitor/plugins"),
-    ("GET", "/api/ai-monitor/plugins/mine"),
-    ("POST", "/api/ai-monitor/plugins/mine/consent"),
-    ("POST", "/api/ai-monitor/plugins/mine/release"),
-    ("POST", "/api/ai-monitor/plugins/mine/enable"),
-    ("POST", "/api/ai-monitor/plugins/mine/disable"),
     ("GET", "/no/such/route"),
     ("DELETE", "/api/ai-monitor/status"),
     ("OPTIONS", "/api/ai-monitor/heal"),
     ("HEAD", "/"),
 ];
+
+/// Every route of the server, and some that it has not.
+fn routes() -> Vec<(&'static str, String)> {
+    let calls =
+        documented().into_iter().map(|(method, path)| (method, path.replace("{id}", "17").replace("{name}", "ollama")));
+    calls.chain(MORE.iter().map(|(method, path)| (*method, (*path).to_owned()))).collect()
+}
 
 fn assert_refused(reply: &Reply, what: &str) {
     assert_eq!(reply.status, 403, "{what}: {reply:?}");
@@ -58,13 +43,13 @@ fn assert_refused(reply: &Reply, what: &str) {
 async fn every_route_refuses_a_strange_host_and_a_strange_origin() {
     let server = Server::start().await;
     let host = server.addr.to_string();
-    for (method, path) in ROUTES {
+    for (method, path) in routes() {
         let rebound = [("Host", "evil.example:5000")];
-        assert_refused(&ask(&server, method, path, &rebound, "").await, path);
         let foreign = [("Host", host.as_str()), ("Origin", "http://evil.example")];
-        assert_refused(&ask(&server, method, path, &foreign, "").await, path);
         let cross = [("Host", host.as_str()), ("Sec-Fetch-Site", "cross-site")];
-        assert_refused(&ask(&server, method, path, &cross, "").await, path);
+        for headers in [&rebound[..], &foreign, &cross] {
+            assert_refused(&ask(&server, method, &path, headers, "").await, &path);
+        }
     }
     assert!(server.monitor.healed.lock().unwrap().is_empty());
     assert!(server.monitor.managed.lock().unwrap().is_empty());
@@ -198,8 +183,8 @@ async fn a_referer_stands_in_for_an_origin_that_is_missing() {
 #[tokio::test]
 async fn no_answer_invites_other_sites_or_lets_itself_be_framed_or_sniffed() {
     let server = Server::start().await;
-    for (method, path) in ROUTES.iter().filter(|(_, path)| !path.ends_with("/events")) {
-        let reply = call(&server, method, path, "").await;
+    for (method, path) in routes().into_iter().filter(|(_, path)| !path.ends_with("/events")) {
+        let reply = call(&server, method, &path, "").await;
         assert_ne!(reply.status, 403, "{path}");
         assert!(!reply.headers.iter().any(|(name, _)| name.starts_with("access-control-")), "{path}: {reply:?}");
         let csp = reply.header("content-security-policy").unwrap();
