@@ -162,6 +162,10 @@ fn a_mistake_in_naming_the_plugin_is_told_for_what_it_is() {
         assert!(of_id.contains("is bundled") || of_id.contains("plugins: custom, "), "{of_id}");
     }
     let manifest = folder.path().join("mine/mine.json");
+    for command in [&["check"][..], &["run", url[0], url[1]], &["install", "--yes"]] {
+        let told = fails(&[&["plugin", command[0], &text(&manifest)][..], &command[1..]].concat());
+        assert!(told.contains("name the library, not its manifest"), "{told}");
+    }
     fs::write(&manifest, "{\"id\":").expect("half a manifest");
     let told = fails(&["plugin", "install", &library, "--yes"]);
     assert_eq!(told.matches("mine.json").count(), 1, "{told}");

@@ -32,6 +32,7 @@ struct Cli {
 
 /// What all commands take.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of all commands")]
 struct Common {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE")]

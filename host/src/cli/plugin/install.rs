@@ -32,14 +32,13 @@ pub(super) async fn install(
     if !library.is_file() {
         bail!("{}", source::why_no_library(library));
     }
+    source::must_be_library(library)?;
     if !folder::is_librarys_name(library) {
         let endings = folder::ENDINGS.map(|ending| format!(".{ending}")).join(", ");
         bail!("{} would not be seen in the plugin folder: a library's name ends in {endings}", library.display());
     }
     // Read once: what is installed is what was shown.
     let (manifest, manifest_text) = read_manifest(library, manifest_file)?;
-    folder::check_platform(library)
-        .map_err(|refusal| anyhow::anyhow!("{}: {refusal}. What to do: {}", library.display(), refusal.remedy()))?;
     let way = Way::of(flags)?;
     let all = way.all().await?;
     let place = match &way {

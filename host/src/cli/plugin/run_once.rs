@@ -175,8 +175,10 @@ async fn identified(flags: &Flags, client: &TargetClient, manifest: &Arc<Manifes
     let mut all = plugins_known(flags).manifests();
     all.insert(manifest.id.clone(), manifest.clone());
     let found = identify_by(client, &all.values().map(|manifest| &**manifest).collect::<Vec<_>>()).await;
+    let answered = found.answered;
     let Some(identity) = found.seen_as(&manifest.id) else {
-        say!("identified as nobody that a plugin knows: no flavour is given");
+        let who = if answered { "who answers is nobody that a plugin knows" } else { "nobody answers" };
+        say!("not identified, so of no flavour: {who}");
         return None;
     };
     let flavour = identity.variant.as_ref().map(|variant| format!(", flavour {variant}")).unwrap_or_default();

@@ -31,6 +31,7 @@ impl Source {
     pub(super) async fn find(flags: &Flags, name: &str) -> anyhow::Result<Source> {
         let path = Path::new(name);
         if path.is_file() {
+            must_be_library(path)?;
             return Ok(Source::Library(path.to_owned()));
         }
         if !is_id(name) {
@@ -88,6 +89,17 @@ impl Source {
 /// The bundled plugin of this id.
 fn bundled(id: &str) -> Option<&'static AimPlugin> {
     BUNDLED.into_iter().find(|table| testing::manifest(table).id == id)
+}
+
+/// Told once, and not by each rule or step.
+///
+/// # Errors
+/// It is no library, or one of another system.
+pub(super) fn must_be_library(file: &Path) -> anyhow::Result<()> {
+    let Err(refusal) = folder::check_platform(file) else { return Ok(()) };
+    let is_manifest = file.extension().is_some_and(|extension| extension == "json");
+    let remedy = if is_manifest { "name the library, not its manifest".to_owned() } else { refusal.remedy() };
+    bail!("{}: {refusal}. What to do: {remedy}", file.display())
 }
 
 /// What is wrong with a path that is no file, and what to give instead.
