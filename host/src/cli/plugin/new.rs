@@ -58,7 +58,8 @@ pub(super) fn new(args: &Args) -> anyhow::Result<ExitCode> {
     if folder.exists() {
         bail!("{} is there already: nothing was written", folder.display());
     }
-    let files = if args.c { in_c(&args.name) } else { in_rust(args)? };
+    let api = if args.c { None } else { Some(plugin_api(args, Path::new(BUILT_FROM))?) };
+    let files = api.as_ref().map_or_else(|| in_c(&args.name), |api| in_rust(&args.name, api));
     for (name, text) in files {
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(&folder);
@@ -66,6 +67,9 @@ pub(super) fn new(args: &Args) -> anyhow::Result<ExitCode> {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     say!("{} is written; its README has the next commands.", folder.display());
+    if let Some(api) = api {
+        say!("It takes the crate ai-monitor-plugin-api from {}.", shown(&api));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -106,9 +110,9 @@ fn near_id(name: &str) -> String {
 }
 
 /// The folder of the crate `ai-monitor-plugin-api`.
-fn plugin_api(args: &Args) -> anyhow::Result<PathBuf> {
+fn plugin_api(args: &Args, built_from: &Path) -> anyhow::Result<PathBuf> {
     let Some(given) = &args.api_path else {
-        return api_in(Path::new(BUILT_FROM)).with_context(|| {
+        return api_in(built_from).with_context(|| {
             format!(
                 "the crate `ai-monitor-plugin-api` is on no registry yet, and the checkout that this ai-monitor was \
                  built from is not here. What to do: get a checkout of ai-monitor {}, and give it: \
@@ -129,26 +133,26 @@ fn api_in(checkout: &Path) -> Option<PathBuf> {
     [checkout.join("plugin-api"), checkout].into_iter().find(|folder| folder.join("src/conformance").is_dir())
 }
 
-fn in_rust(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
-    let api = format!("path = {:?}", shown(&plugin_api(args)?));
-    let crate_name = args.name.replace('-', "_");
+fn in_rust(name: &str, api: &Path) -> Vec<(String, String)> {
+    let api = format!("path = {:?}", shown(api));
+    let crate_name = name.replace('-', "_");
     let stem = format!("{}{crate_name}", std::env::consts::DLL_PREFIX);
     let filled = |text: &str| {
-        text.replace("{{name}}", &args.name)
-            .replace("{{label}}", &label(&args.name))
+        text.replace("{{name}}", name)
+            .replace("{{label}}", &label(name))
             .replace("{{crate}}", &crate_name)
             .replace("{{api}}", &api)
             .replace("{{stem}}", &stem)
             .replace("{{file}}", &format!("{stem}{}", std::env::consts::DLL_SUFFIX))
     };
-    Ok(vec![
+    vec![
         ("Cargo.toml".into(), filled(include_str!("template/Cargo.toml.txt"))),
         ("src/manifest.json".into(), filled(include_str!("template/manifest.json.txt"))),
         ("src/lib.rs".into(), filled(include_str!("template/lib.rs.txt"))),
         ("tests/conformance.rs".into(), filled(include_str!("template/conformance.rs.txt"))),
         ("README.md".into(), filled(include_str!("template/README.rust.md.txt"))),
         (".gitignore".into(), "/target\n".into()),
-    ])
+    ]
 }
 
 fn in_c(name: &str) -> Vec<(String, String)> {
@@ -198,8 +202,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_to_be_filled_in() {
-        let folder = tempfile::tempdir().unwrap();
-        let in_rust = in_rust(&args("my-server", folder.path())).unwrap();
+        let in_rust = in_rust("my-server", Path::new("plugin-api"));
         for (name, text) in in_rust.iter().chain(&in_c("my-server")) {
             assert!(!text.contains("{{"), "{name}: {text}");
         }
@@ -242,16 +245,19 @@ mod tests {
     #[test]
     fn the_crate_takes_the_api_from_the_checkout_that_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        let cargo = |args: &Args| in_rust(args).map(|files| files[0].1.clone());
+        let api = |args: &Args| plugin_api(args, Path::new(BUILT_FROM));
         let here = fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/../plugin-api")).unwrap();
         let own = format!("ai-monitor-plugin-api = {{ path = {:?} }}", shown(&here));
+        assert!(in_rust("mine", &here)[0].1.contains(&own));
         let default = args("mine", folder.path());
-        assert!(cargo(&default).unwrap().contains(&own));
+        assert_eq!(api(&default).unwrap(), here);
         for given in [here.parent().unwrap(), &here] {
             let named = Args { api_path: Some(given.to_owned()), ..default.clone() };
-            assert!(cargo(&named).unwrap().contains(&own), "{}", given.display());
+            assert_eq!(api(&named).unwrap(), here, "{}", given.display());
         }
+        let elsewhere = plugin_api(&default, folder.path()).unwrap_err().to_string();
+        assert!(elsewhere.contains("ai-monitor plugin new mine --api-path CHECKOUT"), "{elsewhere}");
         let nowhere = Args { api_path: Some(folder.path().to_owned()), ..default };
-        assert!(cargo(&nowhere).unwrap_err().to_string().contains("is no checkout of ai-monitor"));
+        assert!(api(&nowhere).unwrap_err().to_string().contains("is no checkout of ai-monitor"));
     }
 }
