@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Kit, schema, world::Answer};
+use super::{Kit, identify, schema, world::Answer};
 use crate::{
     effect::Request,
     event::{Depth, End, Event, InferenceAsk, Outcome, Process, Response, Role, SessionKind, Start},
@@ -30,6 +30,11 @@ pub(super) struct Base {
 }
 
 impl Base {
+    /// Whether its answers are the backend's, or such as the manifest knows it by.
+    pub(super) fn is_like_the_backend(&self) -> bool {
+        self.recorded || !self.answers.is_empty()
+    }
+
     /// The answer to `request`, which is asked for the `nth` time.
     pub(super) fn answer(&self, request: &Request, nth: usize) -> Answer {
         let known = self.answers.get(&key(request)).or_else(|| self.answers.get(&route(request)));
@@ -50,15 +55,33 @@ pub(super) fn all(kit: &Kit, manifest: &Manifest) -> Vec<Base> {
             bases.push(base);
         }
     }
-    for depth in manifest.probes.keys() {
-        for start in probes(manifest, *depth) {
-            bases.push(made_up(manifest, start));
-        }
-    }
+    let mut starts: Vec<Start> = manifest.probes.keys().flat_map(|depth| probes(manifest, *depth)).collect();
     for repair in manifest.repairs.keys() {
         let start = self::repair(manifest, repair);
         let flavoured = variants(manifest).into_iter().map(|variant| with_variant(&start, variant)).collect::<Vec<_>>();
-        bases.extend([start].into_iter().chain(flavoured).map(|start| made_up(manifest, start)));
+        starts.extend([start].into_iter().chain(flavoured));
+    }
+    bases.extend(starts.iter().map(|start| made_up(manifest, start.clone())));
+    bases.extend(identified(manifest, &starts));
+    bases
+}
+
+/// The same sessions with a backend that answers as the manifest's rules of identification want it: what passes for
+/// this backend there gets behind a plugin's own first check, too.
+fn identified(manifest: &Manifest, starts: &[Start]) -> Vec<Base> {
+    let mut bases: Vec<Base> = Vec::new();
+    for (number, rule) in manifest.identify.iter().enumerate() {
+        let answers = identify::answers(rule, &page());
+        if answers.is_empty() {
+            continue;
+        }
+        for start in starts.iter().filter(|start| start.variant == rule.variant) {
+            if bases.iter().any(|base| base.start == *start && base.answers == answers) {
+                continue;
+            }
+            let name = format!("{}, answers by rule {number} of `identify`", spelled(start));
+            bases.push(Base { name, start: start.clone(), answers: answers.clone(), recorded: false });
+        }
     }
     bases
 }

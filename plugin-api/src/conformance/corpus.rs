@@ -1,10 +1,12 @@
-//! All the sessions that rules look at: each base with each thing that can go wrong, at each request.
+//! All the sessions that rules look at: each base with each thing that can go wrong, at each request, and with each
+//! place of each good answer wrong by itself.
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use super::{
     Kit, Verdict,
     base::{self, Base},
+    places,
     play::{Play, STEP_MAX, Scene, play},
     world::{HEAVY, TWISTS, Twist, When, World},
 };
@@ -66,7 +68,6 @@ pub(super) fn each(
         look(&good)?;
         let places = good.requests().count().min(PLACES as usize) as u32;
         let streams = good.steps.iter().any(|step| matches!(step.event, crate::event::Event::Line(_)));
-        drop(good);
         for twist in TWISTS.iter().copied().filter(|twist| streams || !twist.is_of_streams()) {
             look(&one(table, base, twist, When::All))?;
             // With one request, "all" is "the first"; and a session has one stream.
@@ -85,6 +86,16 @@ pub(super) fn each(
         }
         for twist in HEAVY.iter().copied().filter(|twist| streams || !twist.is_of_streams()) {
             look(&one(table, base, twist, When::All))?;
+        }
+        let mut seen = BTreeSet::new();
+        for (number, request, texts) in good.good_answers() {
+            // Asked again and answered the same: the same code reads it.
+            if !seen.insert((request.method.as_str(), &request.path, &request.to, texts.clone())) {
+                continue;
+            }
+            for twist in places::twists(&texts) {
+                look(&one(table, base, twist, When::Only(number)))?;
+            }
         }
     }
     ControlFlow::Continue(())

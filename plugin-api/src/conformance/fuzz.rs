@@ -9,6 +9,7 @@ use super::{
     Kit, Rule, Test, Verdict,
     base::{self, Base},
     drive::Live,
+    places::{EDITS, Edit},
     play::{End, Play, Scene},
     rng::Rng,
     world::{HEAVY, TWISTS, Twist, When},
@@ -26,6 +27,9 @@ pub(super) const RULES: &[Rule] = &[Rule {
     test: Test::Once(fuzz),
 }];
 
+/// Most answers have no more places.
+const PLACES: usize = 30;
+
 fn fuzz(kit: &Kit) -> Verdict {
     let (table, manifest) = match kit.ready() {
         Ok(ready) => ready,
@@ -34,8 +38,11 @@ fn fuzz(kit: &Kit) -> Verdict {
     let bases = base::all(kit, &manifest);
     let mut rng = Rng::new(kit.seed);
     let mut steps = 0;
+    // Those whose answers are this backend's lead further.
+    let (close, far): (Vec<&Base>, Vec<&Base>) = bases.iter().partition(|base| base.is_like_the_backend());
     for number in 0..kit.fuzzed {
-        let Some(base) = rng.pick(&bases) else { break };
+        let from = if close.is_empty() || (!far.is_empty() && rng.one_in(4)) { &far } else { &close };
+        let Some(base) = rng.pick(from).copied() else { break };
         let play = one(table, base, &mut rng);
         steps += play.steps.len();
         if let Some(why) = broken(&manifest, &play) {
@@ -89,10 +96,15 @@ fn broken(manifest: &crate::manifest::Manifest, play: &Play) -> Option<String> {
 fn one(table: &'static AimPlugin, base: &Base, rng: &mut Rng) -> Play {
     let twist = match rng.below(4) {
         0 => Twist::Good,
+        1 if base.is_like_the_backend() => {
+            let edit = rng.pick(EDITS).copied().unwrap_or(Edit::Gone);
+            Twist::Place(rng.below(PLACES) as u16, edit)
+        }
         1 if rng.one_in(20) => rng.pick(HEAVY).copied().unwrap_or(Twist::Good),
         _ => rng.pick(TWISTS).copied().unwrap_or(Twist::Good),
     };
     let when = match rng.below(3) {
+        _ if matches!(twist, Twist::Place(..)) => When::Only(rng.below(6) as u32),
         0 => When::All,
         1 => When::Only(rng.below(6) as u32),
         _ => When::From(rng.below(6) as u32),
@@ -160,6 +172,19 @@ fn changed(text: &str, rng: &mut Rng) -> String {
 
 /// Goes down to a value at random, and puts another there.
 fn change_a_value(value: &mut Value, rng: &mut Rng) {
+    match value {
+        Value::Array(list) if !list.is_empty() && rng.one_in(8) => {
+            let at = rng.below(list.len());
+            list.remove(at);
+            return;
+        }
+        Value::Object(object) if !object.is_empty() && rng.one_in(5) => {
+            let key = object.keys().nth(rng.below(object.len())).cloned();
+            key.and_then(|key| object.remove(&key));
+            return;
+        }
+        _ => {}
+    }
     let inner = match value {
         Value::Array(list) if !list.is_empty() && !rng.one_in(6) => {
             let at = rng.below(list.len());

@@ -10,9 +10,11 @@
 //! ```
 //!
 //! `ai-monitor plugin check` runs the same rules over a library, each in a process of its own. The kit plays a backend
-//! that answers well, then badly in every way of the contract. It knows no backend's answers but those of the
-//! recordings that it is given: without one of an inference, say, it cannot get so deep. A rule that was not put to
-//! the test is told as [`Verdict::DoesNotApply`], never as passed.
+//! that answers well, then badly in every way of the contract, then with one place of one answer wrong and all else
+//! right. It knows no backend's answers but those of the recordings that it is given, and what the manifest's
+//! `identify` says of them: without a recording of an inference, say, it cannot get so deep. Which routes it did not
+//! get to is told by [`REACH`]. A rule that was not put to the test is told as [`Verdict::DoesNotApply`], never as
+//! passed.
 
 mod base;
 mod corpus;
@@ -20,9 +22,12 @@ mod drive;
 mod duties;
 mod effects;
 mod fuzz;
+mod identify;
 mod manifest;
+mod places;
 mod play;
 mod purity;
+mod reach;
 mod repairs;
 mod reports;
 mod rng;
@@ -39,6 +44,7 @@ use std::{fmt, path::Path};
 
 use crate::{event::Event, manifest::Manifest, recording::Recording, table::AimPlugin};
 use play::Scene;
+pub use reach::REACH;
 
 /// The seed where none is given: a run is the same each time.
 pub const SEED: u64 = 1;
@@ -184,6 +190,7 @@ impl Kit {
             repairs::RULES,
             settings::RULES,
             fuzz::RULES,
+            reach::RULES,
         ]
         .into_iter()
         .flatten()

@@ -74,6 +74,33 @@ impl Play {
         })
     }
 
+    /// The requests that were answered well, each with its number and the texts of its answer: a body, or lines.
+    pub(super) fn good_answers(&self) -> Vec<(u32, &Request, Vec<&str>)> {
+        let mut answers: Vec<(u32, &Request, Vec<&str>)> = Vec::new();
+        let mut asked = None;
+        let mut is_open = false;
+        for step in &self.steps {
+            match &step.event {
+                Event::Response(response) => {
+                    is_open = response.outcome == Outcome::Ok;
+                    let request = asked.take().filter(|_| is_open);
+                    let texts = response.body.as_deref().into_iter().collect();
+                    answers.extend(request.map(|request| (response.request, request, texts)));
+                }
+                Event::Line(line) if is_open => {
+                    if let Some((_, _, texts)) = answers.last_mut() {
+                        texts.push(&line.line);
+                    }
+                }
+                _ => {}
+            }
+            if let Some(Effect::Request(request)) = &step.effect {
+                asked = Some(request);
+            }
+        }
+        answers
+    }
+
     /// Whether an answer with a status of 2xx came.
     pub(super) fn something_answered(&self) -> bool {
         self.requests().any(|(_, answer)| answer.is_some_and(|a| a.status.is_some_and(|s| (200..300).contains(&s))))
@@ -138,15 +165,12 @@ pub(super) fn play(
     world: &mut World<'_>,
     edit: &mut dyn FnMut(String) -> String,
 ) -> Play {
-    let told = match world.twist {
-        Twist::Good => base.to_owned(),
-        twist => format!("{base}; {} {}", twist.spelled(), world.when.spelled()),
-    };
     let mut steps = Vec::new();
     let end = match Live::new(table) {
         Ok(mut live) => run(&mut live, start, world, edit, &mut steps),
         Err(why) => End::Failed("error", why),
     };
+    let told = world.told().map_or_else(|| base.to_owned(), |wrong| format!("{base}; {wrong}"));
     Play { told, start: start.clone(), twist: world.twist, when: world.when, steps, end }
 }
 

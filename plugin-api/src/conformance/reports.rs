@@ -232,7 +232,7 @@ fn texts(scene: &Scene<'_>) -> Result<bool, String> {
 fn ids(scene: &Scene<'_>) -> Result<bool, String> {
     // There the backend itself gives several things one name.
     let alike = [Body::LongTexts, Body::LongLists, Body::OtherTypes, Body::AllNull].map(Twist::Body);
-    if alike.contains(&scene.play.twist) {
+    if alike.contains(&scene.play.twist) || matches!(scene.play.twist, Twist::Place(..)) {
         return Ok(false);
     }
     let Some(report) = report(scene) else { return Ok(false) };

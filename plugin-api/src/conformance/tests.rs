@@ -344,7 +344,10 @@ fn each_flavour_of_a_manifest_is_played() {
     let manifest: Manifest = serde_json::from_str(FLAVOURED).unwrap();
     let bases = base::all(&Kit::new(table::<BadWhenSweet>()), &manifest);
     let played: Vec<_> = bases.iter().map(|base| base.start.variant.as_deref()).collect();
-    assert_eq!(played, [None, Some("sour"), Some("sweet"), None, Some("sour"), Some("sweet")]);
+    assert_eq!(
+        played,
+        [None, Some("sour"), Some("sweet"), None, Some("sour"), Some("sweet"), Some("sour"), Some("sour")]
+    );
 }
 
 macro_rules! manifests {
@@ -464,4 +467,137 @@ fn a_failure_is_told_as_a_session_that_replays() {
         }
     })
     .unwrap();
+}
+
+/// As a plugin is that a beginner writes: it looks whether the answer is its backend's, and beyond that trusts it.
+const TOY: &str = r#"{"contract":"1.0","abi":1,"id":"toy","version":"1.0.0","label":"Toy",
+    "identify":[{"is":"certain","all":[{"get":"/health","contains":"toy "}]}],
+    "probes":{"liveness":{"routes":["GET /health"],"deadline_ms":5000},
+        "readiness":{"routes":["GET /health","GET /models"],"deadline_ms":5000}}}"#;
+
+/// The version behind `toy `, as it may be taken.
+async fn toy(io: &mut Io) -> Result<String, Stop> {
+    let answer = io.request(Request::get("/health", 1000).of(Depth::Liveness)).await?;
+    if answer.outcome != Outcome::Ok {
+        return Err(Stop::Enough);
+    }
+    match answer.body.as_deref().and_then(|body| body.strip_prefix("toy ")) {
+        Some(version) => Ok(version.to_owned()),
+        None => {
+            io.judge(&answer, Outcome::Foreign, "it does not begin with `toy`");
+            Err(Stop::Enough)
+        }
+    }
+}
+
+plugin!(
+    TrustsBehindTheText,
+    TOY,
+    |io, start| {
+        let _ = start;
+        let version = toy(io).await?;
+        io.report.version = Some(version.split('.').nth(2).expect("three parts").to_owned());
+        Ok(())
+    },
+    |io, start| unload(io, start).await
+);
+
+#[test]
+fn what_the_manifest_identifies_by_leads_behind_the_first_check() {
+    breaks::<TrustsBehindTheText>("nothing_panics");
+    breaks::<TrustsBehindTheText>("fuzzed_sessions_keep_the_rules");
+}
+
+/// Its first checks are nothing that the manifest tells of.
+struct TrustsAKey;
+impl Plugin for TrustsAKey {
+    const MANIFEST: &'static str = r#"{"contract":"1.0","abi":1,"id":"toy","version":"1.0.0","label":"Toy",
+        "probes":{"liveness":{"routes":["GET /health"],"deadline_ms":5000},
+            "readiness":{"routes":["GET /health","GET /models"],"deadline_ms":5000}}}"#;
+    async fn probe(io: &mut Io, start: &Start) -> Result<(), Stop> {
+        io.report.version = Some(toy(io).await?);
+        let SessionKind::Probe { depth: Depth::Readiness, .. } = &start.session else { return Ok(()) };
+        let answer = io.request(Request::get("/models", 1000)).await?;
+        let body = serde_json::from_str::<Value>(answer.body.as_deref().unwrap_or_default()).unwrap_or_default();
+        if body["kind"] != "toys" {
+            io.judge_if_it_has_a_status(&answer);
+            return Err(Stop::Enough);
+        }
+        // One key of one row, behind checks of all else.
+        let Some(rows) = body["rows"].as_array() else { return Err(Stop::Enough) };
+        for row in rows {
+            if row["name"].is_string()
+                && row["size"].as_object().is_some_and(|size| !size["unit"].as_str().unwrap().is_empty())
+            {
+                io.report.phase = Some(Phase::Ready);
+            }
+        }
+        Ok(())
+    }
+}
+
+trait JudgeIt {
+    fn judge_if_it_has_a_status(&mut self, answer: &crate::event::Response);
+}
+
+impl JudgeIt for Io {
+    fn judge_if_it_has_a_status(&mut self, answer: &crate::event::Response) {
+        if answer.outcome == Outcome::Ok {
+            self.judge(answer, Outcome::Foreign, "no toys");
+        }
+    }
+}
+
+/// What a toy said once.
+fn toys() -> Recording {
+    let start = Start::new(SessionKind::Probe { depth: Depth::Readiness, inference: None }, 5000, base::NOW);
+    let models = json!({"kind": "toys", "rows": [{"name": "bear", "size": {"unit": "MB"}}]}).to_string();
+    let mut answers = vec!["toy 0.3.1\n".to_owned(), models].into_iter();
+    let mut live = drive::Live::new(table::<TrustsAKey>()).unwrap();
+    let mut event = Event::Start(start);
+    let mut steps = Vec::new();
+    loop {
+        let text = serde_json::to_string(&event).unwrap();
+        let said = live.step(&text).out.text();
+        steps.push(crate::recording::Step { event: text, said: crate::recording::Said::Effect(said) });
+        let Some(body) = answers.next() else { break };
+        let mut response = base::response(Outcome::Ok, Some(200), Some(body));
+        response.request = steps.len() as u32 - 1;
+        event = Event::Response(response);
+    }
+    Recording { header: None, steps }
+}
+
+#[test]
+fn each_key_of_a_recorded_answer_is_missing_once_behind_every_check() {
+    let rule = |name: &str| Kit::rules().find(|rule| rule.name == name).unwrap();
+    let alone = Kit::new(table::<TrustsAKey>());
+    assert!(matches!(alone.test(rule("nothing_panics")), Verdict::Passed(_)), "the recording is needed for it");
+    let given = Kit::new(table::<TrustsAKey>()).recordings([toys()]);
+    let Verdict::Failed { why, .. } = given.test(rule("nothing_panics")) else { panic!("it passed") };
+    assert!(why.contains("in its answer `/rows/0/size"), "{why}");
+    let fuzzed = given.test(rule("fuzzed_sessions_keep_the_rules"));
+    assert!(matches!(fuzzed, Verdict::Failed { .. }), "{fuzzed:?}");
+}
+
+#[test]
+fn where_the_kits_answers_do_not_lead_is_told() {
+    let rule = Kit::rules().find(|rule| rule.name == REACH).unwrap();
+    let told = |kit: Kit| match kit.test(rule) {
+        Verdict::DoesNotApply(text) => text,
+        other => panic!("{other:?}"),
+    };
+    let text = told(Kit::new(table::<TrustsAKey>()));
+    for part in [
+        "no recording of the real server was given",
+        "liveness: it took no answer for its backend's",
+        "readiness: it never asked for `GET /models`",
+        "--record FILE",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    // A recording of readiness says nothing to liveness as long as the kit does not know its answers there.
+    let text = told(Kit::new(table::<TrustsAKey>()).recordings([toys()]));
+    assert!(text.contains("1 recording was given") && !text.contains("readiness"), "{text}");
+    assert!(matches!(Kit::new(table::<Small>()).test(rule), Verdict::Passed(_)));
 }

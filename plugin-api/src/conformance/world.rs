@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::base::{Base, response};
+use super::{
+    base::{Base, response},
+    places::{self, Edit},
+};
 use crate::{
     effect::Request,
     event::{At, End, Line, Outcome, Response},
@@ -40,6 +43,8 @@ pub(super) enum Twist {
     Body(Body),
     /// The lines of a stream are others.
     Stream(Stream),
+    /// One place of the answer is another, and all else is right.
+    Place(u16, Edit),
 }
 
 /// What is wrong with a body.
@@ -162,6 +167,7 @@ impl Twist {
             }
             Twist::Body(body) => format!("body: {}", words(&format!("{body:?}"))),
             Twist::Stream(stream) => format!("stream: {}", words(&format!("{stream:?}"))),
+            Twist::Place(..) => "one place of the answer".into(),
         }
     }
 
@@ -175,6 +181,8 @@ impl Twist {
             Twist::Body(body) => with_body(good, body),
             Twist::Stream(_) if good.end.is_none() => good,
             Twist::Stream(stream) => with_lines(good, stream),
+            // Only once it is known whether there is a body or lines.
+            Twist::Place(..) => good,
         }
     }
 }
@@ -211,11 +219,13 @@ pub(super) struct World<'a> {
     pub twist: Twist,
     pub when: When,
     asked: BTreeMap<String, usize>,
+    /// What became of the place of [`Twist::Place`].
+    place: Option<String>,
 }
 
 impl<'a> World<'a> {
     pub(super) fn new(base: &'a Base, twist: Twist, when: When) -> World<'a> {
-        World { base, twist, when, asked: BTreeMap::new() }
+        World { base, twist, when, asked: BTreeMap::new(), place: None }
     }
 
     /// The answer to the session's request number `number`.
@@ -230,7 +240,27 @@ impl<'a> World<'a> {
         if answer.response.outcome == Outcome::Timeout {
             answer.response.ms = request.timeout_ms;
         }
-        shaped(answer, request.stream)
+        let answer = shaped(answer, request.stream);
+        match twist {
+            Twist::Place(place, edit) if answer.is_good() => match places::edited(&answer, place, edit) {
+                Some((edited, told)) => {
+                    self.place = Some(told);
+                    edited
+                }
+                None => answer,
+            },
+            _ => answer,
+        }
+    }
+
+    /// What is wrong with this backend, in words. `None`: nothing.
+    pub(super) fn told(&self) -> Option<String> {
+        let what = match (self.twist, &self.place) {
+            (Twist::Good, _) => return None,
+            (_, Some(place)) => format!("in its answer {place};"),
+            (twist, None) => twist.spelled(),
+        };
+        Some(format!("{what} {}", self.when.spelled()))
     }
 }
 

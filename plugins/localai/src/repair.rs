@@ -77,7 +77,11 @@ async fn load(io: &mut Io<RepairReport>, start: &Start, model: &str) -> Result<(
         Outcome::Ok => {
             let done = answer::parsed::<Done>(&answer).unwrap_or_default();
             // Of a pipeline its parts are loaded, not itself (core/backend/preload.go).
-            let parts = done.loaded.filter(|parts| !parts.is_empty()).unwrap_or_else(|| vec![model.to_owned()]);
+            let mut parts = done.loaded.unwrap_or_default();
+            parts.retain(|part| !part.is_empty());
+            if parts.is_empty() {
+                parts.push(model.to_owned());
+            }
             ended(io, RepairResult::Done, &words(&answer));
             io.report.within_ms = Some(WITHIN_MS);
             let expected = |part| Expect::Model { model: part, state: vec![ModelState::Loaded] };

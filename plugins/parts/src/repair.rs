@@ -16,8 +16,11 @@ pub fn ended(io: &mut Io<RepairReport>, result: RepairResult, text: &str) {
 /// The backend accepted; within this time the host is to see the model in one of these states.
 pub fn done(io: &mut Io<RepairReport>, model: &str, state: Vec<ModelState>, within_ms: u64) {
     io.report.result = Some(RepairResult::Done);
-    io.report.within_ms = Some(within_ms);
-    io.report.expect.push(Expect::Model { model: model.to_owned(), state });
+    // A model that the backend gave no name cannot be looked for.
+    if !model.is_empty() {
+        io.report.within_ms = Some(within_ms);
+        io.report.expect.push(Expect::Model { model: model.to_owned(), state });
+    }
 }
 
 /// It failed, with the backend's words and the symptom that they stand for.

@@ -1,0 +1,113 @@
+//! How far the kit's answers lead: what lies behind an answer that a plugin does not take is not put to the test, and
+//! that is told.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Kit, Rule, Test, Verdict, base, corpus,
+    manifest::Route,
+    play::Play,
+    world::{Twist, When},
+};
+use crate::{
+    event::SessionKind,
+    manifest::Manifest,
+    report::{RepairReport, RepairResult},
+};
+
+/// The name of the rule that tells what was not put to the test.
+pub const REACH: &str = "answers_lead_everywhere";
+
+pub(super) const RULES: &[Rule] = &[Rule {
+    name: REACH,
+    says: "the answers that the kit has lead to every route of the manifest, and are taken for the backend's",
+    section: "2, routes",
+    test: Test::Once(reach),
+}];
+
+/// All sessions of one depth, or of one repair.
+#[derive(Default)]
+struct Reached<'a> {
+    /// The routes of the manifest, each with whether a session asked for it.
+    routes: BTreeMap<&'a str, bool>,
+    /// Some session took all its answers for the backend's.
+    taken: bool,
+}
+
+fn reach(kit: &Kit) -> Verdict {
+    let (table, manifest) = match kit.ready() {
+        Ok(ready) => ready,
+        Err(verdict) => return verdict,
+    };
+    let mut all = declared(&manifest);
+    for base in &base::all(kit, &manifest) {
+        let play = corpus::one(table, base, Twist::Good, When::All);
+        let Some(reached) = all.get_mut(&name(&play.start.session)) else { continue };
+        reached.taken |= takes_all(&play);
+        for (request, _) in play.requests() {
+            let path = request.path.split('?').next().unwrap_or_default();
+            for (route, is_asked) in &mut reached.routes {
+                let grants = |route: Route<'_>| route.grants(request.to != "target", request.method.as_str(), path);
+                *is_asked |= Route::parse(route).is_some_and(grants);
+            }
+        }
+    }
+    let not_reached: Vec<String> = all.iter().filter_map(|(name, reached)| missing(name, reached)).collect();
+    let given = match kit.recordings.len() {
+        0 => "no recording of the real server was given".to_owned(),
+        1 => "1 recording was given".to_owned(),
+        n => format!("{n} recordings were given"),
+    };
+    if not_reached.is_empty() {
+        let routes: usize = all.values().map(|reached| reached.routes.len()).sum();
+        return Verdict::Passed(format!("{routes} routes of {} kinds of sessions; {given}", all.len()));
+    }
+    Verdict::DoesNotApply(format!(
+        "the kit's answers did not lead everywhere ({given}), and what the plugin does further on was not put to the \
+         test:\n{}\nGive the kit what the real server says: `ai-monitor plugin run LIBRARY --url URL --depth DEPTH \
+         --record FILE` (a repair: `--repair NAME`) while it is idle, busy, loading…; then `ai-monitor plugin check \
+         LIBRARY --recording FILE`, or `.recordings_in(FOLDER)` in a test",
+        not_reached.join("\n")
+    ))
+}
+
+fn declared(manifest: &Manifest) -> BTreeMap<String, Reached<'_>> {
+    let probes = manifest.probes.iter().map(|(depth, spec)| (depth.to_string(), &spec.routes));
+    let repairs = manifest.repairs.iter().map(|(name, spec)| (format!("repair {name}"), &spec.routes));
+    probes
+        .chain(repairs)
+        .map(|(name, routes)| {
+            let routes = routes.iter().map(|route| (route.as_str(), false)).collect();
+            (name, Reached { routes, taken: false })
+        })
+        .collect()
+}
+
+fn name(session: &SessionKind) -> String {
+    match session {
+        SessionKind::Probe { depth, .. } => depth.to_string(),
+        SessionKind::Repair { repair, .. } => format!("repair {repair}"),
+    }
+}
+
+/// Whether a session took each answer for what it should be: a probe judged none, a repair was done.
+fn takes_all(play: &Play) -> bool {
+    let Some(report) = play.report() else { return false };
+    if play.is_probe() {
+        let judged = report.get("judged").and_then(serde_json::Value::as_array);
+        return judged.is_none_or(Vec::is_empty);
+    }
+    let result = <RepairReport as serde::Deserialize>::deserialize(report).ok().and_then(|report| report.result);
+    matches!(result, Some(RepairResult::Done | RepairResult::Already))
+}
+
+/// In words, if something is.
+fn missing(name: &str, reached: &Reached<'_>) -> Option<String> {
+    let unasked: Vec<String> =
+        reached.routes.iter().filter(|(_, is_asked)| !**is_asked).map(|(route, _)| format!("`{route}`")).collect();
+    match (unasked.is_empty(), reached.taken) {
+        (true, true) => None,
+        (true, false) => Some(format!("{name}: it took no answer for its backend's")),
+        (false, _) => Some(format!("{name}: it never asked for {}", unasked.join(", "))),
+    }
+}
