@@ -3,7 +3,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::harness::{
     bed::MONITOR,
     canned::{Canned, answer},
     plugins::{compile_c, root},
+    wait_until,
 };
 
 const VERSION: &str = r#"{"result": "KoboldCpp", "version": "1.76"}"#;
@@ -232,6 +234,122 @@ fn a_rule_whose_process_dies_fails_alone() {
     let told = fails(&["plugin", "check", &library, "--only", "nothing_panics", "--only", "manifest_id"]);
     assert!(told.contains("FAIL  nothing_panics") && told.contains("SIGSEGV"), "{told}");
     assert!(told.contains("ok    manifest_id"), "{told}");
+}
+
+/// Two hang at once, and then one more: else this would be two minutes for each of some fifty rules.
+#[test]
+fn a_plugin_that_hangs_costs_its_time_a_few_times_and_not_once_for_each_rule() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = new_in_c(folder.path(), |source| at_each_step(&source, "for (volatile int go = 1; go;) {}"));
+    let told = json_of_a_failure(&["plugin", "check", &library, "--json"]);
+    let rows = told["rules"].as_array().expect("rules");
+    let of = |verdict: &str| rows.iter().filter(|row| row["verdict"] == verdict).collect::<Vec<_>>();
+    let stuck = of("failed");
+    assert!((3..12).contains(&stuck.len()), "{stuck:#?}");
+    for row in &stuck {
+        assert!(row["text"].as_str().expect("a text").contains("`step` did not come back"), "{row}");
+    }
+    assert!(stuck.iter().any(|row| row["rule"] == "steps_only_compute"), "{stuck:#?}");
+    assert!(of("not_run").len() > 30 && told["not_run"] == of("not_run").len(), "{told:#}");
+    assert!(of("passed").iter().any(|row| row["rule"] == "table_abi"), "what was told before the hang stays");
+}
+
+fn json_of_a_failure(arguments: &[&str]) -> Value {
+    let output = monitor(arguments);
+    assert!(!output.status.success(), "{arguments:?}: {}", printed(&output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", printed(&output)))
+}
+
+#[test]
+fn the_processes_of_the_rules_end_with_the_one_that_checks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = new_in_c(folder.path(), |source| at_each_step(&source, "for (volatile int go = 1; go;) {}"));
+    let mut check = Command::new(MONITOR)
+        .args(["plugin", "check", &library, "--only", "nothing_panics"])
+        .env("HOME", folder.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("ai-monitor starts");
+    let children = format!("/proc/{0}/task/{0}/children", check.id());
+    let child = wait_until(Duration::from_secs(60), "the rule's process", || {
+        let children = fs::read_to_string(&children).unwrap_or_default();
+        let of_the_rule = |child: &&str| {
+            fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.contains("nothing_panics"))
+        };
+        children.split_whitespace().find(of_the_rule).map(str::to_owned).ok_or(children.clone())
+    });
+    check.kill().expect("it is there to be killed");
+    check.wait().expect("it was killed");
+    // Before its own guard would end it.
+    wait_until(Duration::from_secs(5), "the end of the rule's process", || {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        // A zombie, where nobody takes in orphans.
+        let is_over = stat.is_empty() || stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
+        if is_over { Ok(()) } else { Err(stat) }
+    });
+}
+
+#[test]
+fn a_library_that_is_no_plugin_is_told_once_and_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder_of = |name: &str| {
+        let folder = folder.path().join(name);
+        fs::create_dir(&folder).expect("a folder");
+        folder
+    };
+    let library = new_in_c(&folder_of("hidden"), |source| format!("#define ai_monitor_plugin_v1 of_no_name\n{source}"));
+    let told = fails(&["plugin", "check", &library]);
+    assert_eq!(told.matches("exports neither").count(), 1, "{told}");
+    for part in
+        ["What to do: export the plugin", "in C the table `ai_monitor_plugin_v1`", "No rule was put to the test"]
+    {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    let told = json_of_a_failure(&["plugin", "check", &library, "--json"]);
+    assert_eq!((&told["problem"]["code"], &told["rules"]), (&"no_entry".into(), &Value::Array(Vec::new())), "{told}");
+
+    let manifest = text(&folder.path().join("hidden/mine/mine.json"));
+    let told = json_of_a_failure(&["plugin", "check", &manifest, "--json"]);
+    assert!(told["problem"]["text"].is_string() && told["rules"].as_array().is_some_and(Vec::is_empty), "{told}");
+
+    // Ended with SIGBUS, as of a file that was cut off. Its first one is taken by the handler of Rust, which steps aside.
+    let library = new_in_c(&folder_of("cut"), |source| {
+        format!(
+            "extern int raise(int);\n{source}\n__attribute__((constructor)) static void opened(void) {{ raise(7); raise(7); }}\n"
+        )
+    });
+    let told = fails(&["plugin", "check", &library]);
+    assert_eq!(told.matches("SIGBUS").count(), 1, "{told}");
+    assert!(!told.contains("signal 7") && told.contains("What to do"), "{told}");
+}
+
+#[test]
+fn what_the_answers_did_not_lead_to_is_told_at_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = new_in_c(folder.path(), |source| source);
+    let check = ["plugin", "check", &library, "--only", "answers_lead_everywhere"];
+    let told = succeeds(&check);
+    for part in [
+        "NOT TESTED",
+        "no recording of the real server was given",
+        "progress: `GET /api/extra/perf` was judged malformed",
+        "--record FILE",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    // What the manifest knows the server by is answered.
+    assert!(!told.contains("liveness:"), "{told}");
+
+    let perf = answer(200, r#"{"queue": 0, "idle": 1}"#);
+    let server = Canned::start(&[("GET /api/extra/version", answer(200, VERSION)), ("GET /api/extra/perf", perf)]);
+    let file = text(&folder.path().join("session.jsonl"));
+    let look = ["plugin", "run", &library, "--url", &server.url(), "--depth", "progress", "--record", &file];
+    succeeds(&look);
+    assert!(succeeds(&[&check[..], &["--recording", &file]].concat()).contains("1 recording was given"));
+    let told = succeeds(&[&check[..], &["--recording", &file, "--json"]].concat());
+    let told: Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
+    let left = told["not_reached"].as_str().expect("readiness was not recorded");
+    assert!(left.contains("readiness:") && !left.contains("progress:"), "{left}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ const SYMBOL: &str = "ai_monitor_plugin_v1";
 pub enum LoadError {
     #[error("cannot open {}: {why}. Is it a library for this system and processor?", path.display())]
     Open { path: PathBuf, why: String },
-    #[error("{} is a library but no plugin: it exports neither `{SYMBOL}` nor `{SYMBOL}_{stem}`. Was it renamed, or built without its table (`export_plugin!` in Rust)?", path.display())]
+    #[error("{} is a library but no plugin: it exports neither `{SYMBOL}` nor `{SYMBOL}_{stem}`. Was it renamed, or built without its table (`export_plugin!` in Rust; in C it must be neither `static` nor hidden)?", path.display())]
     NoPlugin { path: PathBuf, stem: String },
     #[error("{} cannot be used: {source}", path.display())]
     Table { path: PathBuf, source: TableError },

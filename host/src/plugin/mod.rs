@@ -53,6 +53,8 @@ pub use self::{
     wanted::{Said, Wanted},
 };
 
+pub(crate) use self::sandbox::{Tie, end_with};
+
 /// A plugin whose table and manifest have been checked.
 pub struct Plugin {
     manifest: Arc<Manifest>,

@@ -92,7 +92,7 @@ impl Refusal {
                 "build it as a shared library for this system, with all that it needs linked in".into()
             }
             Refusal::NoEntry => {
-                "export the plugin (`export_plugin!` in Rust, the table `ai_monitor_plugin_v1` in C), and keep the file's name as it was built".into()
+                "export the plugin (`export_plugin!` in Rust; in C the table `ai_monitor_plugin_v1`, neither `static` nor hidden), and keep the file's name as it was built".into()
             }
             Refusal::OtherAbi { .. } => "get or build the plugin for this version of ai-monitor".into(),
             Refusal::OtherPlatform { .. } => "get or build the plugin for this system and processor".into(),
@@ -125,7 +125,7 @@ impl Refusal {
     }
 
     /// What the loading of a library came to. `path`: the library as the user knows it.
-    pub(super) fn of(error: LoadError, path: &Path) -> Refusal {
+    pub(crate) fn of(error: LoadError, path: &Path) -> Refusal {
         match error {
             LoadError::Open { why, .. } => Refusal::CannotOpen { why },
             LoadError::NoPlugin { .. } => Refusal::NoEntry,

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::calls::call;
 use crate::table::{AIM_ERROR, AIM_OK, AIM_PANIC, AimPlugin, AimSink};
 
 /// The largest effect, report included, in bytes.
@@ -90,7 +91,7 @@ impl Live {
         let (mut session, mut err) = (ptr::null_mut(), Output::new(4096));
         let create = table.create.ok_or("the table has no `create`")?;
         // SAFETY: the contract allows any thread; both pointers are valid during the call.
-        let code = unsafe { create(&mut session, &err.sink()) };
+        let code = call("create", || unsafe { create(&mut session, &err.sink()) });
         match code {
             AIM_OK if session.is_null() => Err("`create` gave AIM_OK and no session".into()),
             AIM_OK => Ok(Live { table, session }),
@@ -112,7 +113,7 @@ impl Live {
         let (waited, begun) = (kept_waiting(), Instant::now());
         // SAFETY: the session is alive until this is dropped, and `&mut` keeps other threads away; event and sink are
         // valid during the call.
-        let code = unsafe { step(self.session, bytes.as_ptr(), bytes.len(), &out.sink()) };
+        let code = call("step", || unsafe { step(self.session, bytes.as_ptr(), bytes.len(), &out.sink()) });
         let mut took = begun.elapsed();
         if took > LONG {
             took = took.saturating_sub(kept_waiting().saturating_sub(waited));
@@ -128,7 +129,7 @@ impl Drop for Live {
     fn drop(&mut self) {
         if let Some(destroy) = self.table.destroy {
             // SAFETY: the session came from `create` and is destroyed only here.
-            unsafe { destroy(self.session) }
+            call("destroy", || unsafe { destroy(self.session) });
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 pub(super) const RULES: &[Rule] = &[Rule {
     name: "fuzzed_sessions_keep_the_rules",
     says: "whatever a backend answers, a session neither panics nor leaves the protocol, and ends",
-    section: "1, 3, 4",
+    section: "1, how a session ends",
     test: Test::Once(fuzz),
 }];
 

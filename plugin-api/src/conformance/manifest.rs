@@ -45,7 +45,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "manifest_equals_its_file",
         says: "the manifest beside the library is the same, byte for byte",
-        section: "1, life",
+        section: "1, from a file to a session",
         test: Test::Once(equals_file),
     },
     rule!(

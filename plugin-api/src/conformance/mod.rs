@@ -9,7 +9,7 @@
 //! }
 //! ```
 //!
-//! `ai-monitor plugin check` runs the same rules over a library, each in a process of its own. The kit plays a backend
+//! `ai-monitor plugin check` runs the same rules over a library, in processes of their own. The kit plays a backend
 //! that answers well, then badly in every way of the contract, then with one place of one answer wrong and all else
 //! right. It knows no backend's answers but those of the recordings that it is given, and what the manifest's
 //! `identify` says of them: without a recording of an inference, say, it cannot get so deep. Which routes it did not
@@ -17,6 +17,7 @@
 //! passed.
 
 mod base;
+mod calls;
 mod corpus;
 mod drive;
 mod duties;
@@ -43,6 +44,7 @@ mod tests;
 use std::{fmt, path::Path};
 
 use crate::{event::Event, manifest::Manifest, recording::Recording, table::AimPlugin};
+pub use calls::stuck;
 use play::Scene;
 pub use reach::REACH;
 
@@ -57,9 +59,42 @@ pub struct Rule {
     pub name: &'static str,
     /// The rule, in a line.
     pub says: &'static str,
-    /// Where the contract has it: `2, routes`.
+    /// Where the contract has it: `2, routes`. [`Rule::place`] says it for people.
     pub section: &'static str,
     test: Test,
+}
+
+/// The headings of contract.md's sections, from the first.
+const SECTIONS: [&str; 8] = [
+    "The function table",
+    "The manifest",
+    "Events",
+    "Effects",
+    "The report of a probe",
+    "The report of a repair",
+    "Worked",
+    "What becomes of it",
+];
+
+impl Rule {
+    /// Where it stands, for people: `docs/plugins/contract.md, section 2 (The manifest): routes`.
+    pub fn place(&self) -> String {
+        let (first, rest) = match self.section.split_once(", ") {
+            Some((first, rest)) => (first, format!(": {rest}")),
+            None => (self.section, String::new()),
+        };
+        let title = first.parse().ok().and_then(|number: usize| SECTIONS.get(number.checked_sub(1)?));
+        match title {
+            Some(title) => format!("docs/plugins/contract.md, section {first} ({title}){rest}"),
+            None if first == "promise" => format!("docs/plugins/promise.md{rest}"),
+            None => format!("docs/plugins/contract.md, {first} of the five at its top{rest}"),
+        }
+    }
+
+    /// Whether it looks at the sessions that others look at, too: together they are played once.
+    pub fn shares_its_sessions(&self) -> bool {
+        matches!(self.test, Test::Each { .. })
+    }
 }
 
 /// How a rule is tested.
@@ -207,6 +242,13 @@ impl Kit {
     /// Puts all rules to the test: each session is played once for all that look at sessions.
     pub fn run(&self) -> Vec<(&'static Rule, Verdict)> {
         let rules: Vec<&'static Rule> = Kit::rules().collect();
+        let verdicts = self.test_all(&rules);
+        rules.into_iter().zip(verdicts).collect()
+    }
+
+    /// Puts some rules to the test: each session is played once for all that look at sessions. One verdict for each,
+    /// in order.
+    pub fn test_all(&self, rules: &[&'static Rule]) -> Vec<Verdict> {
         let each: Vec<_> = rules
             .iter()
             .filter_map(|rule| match rule.test {
@@ -214,15 +256,12 @@ impl Kit {
                 Test::Once(_) => None,
             })
             .collect();
-        let mut of_sessions = corpus::test(self, &each).into_iter();
+        let mut of_sessions = if each.is_empty() { Vec::new() } else { corpus::test(self, &each) }.into_iter();
         rules
-            .into_iter()
-            .map(|rule| {
-                let verdict = match rule.test {
-                    Test::Once(test) => test(self),
-                    Test::Each { .. } => of_sessions.next().unwrap_or_else(|| Verdict::failed("was not tested")),
-                };
-                (rule, verdict)
+            .iter()
+            .map(|rule| match rule.test {
+                Test::Once(test) => test(self),
+                Test::Each { .. } => of_sessions.next().unwrap_or_else(|| Verdict::failed("was not tested")),
             })
             .collect()
     }
@@ -239,7 +278,7 @@ impl Kit {
                 Verdict::Failed { why, session } => {
                     let session = session.map(|session| format!("\n{}", indented(&session.to_text())));
                     let session = session.unwrap_or_default();
-                    Some(format!("{}: {} (section {})\n    {why}{session}", rule.name, rule.says, rule.section))
+                    Some(format!("{}: {} ({})\n    {why}{session}", rule.name, rule.says, rule.place()))
                 }
                 _ => None,
             })

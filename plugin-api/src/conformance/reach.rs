@@ -1,18 +1,18 @@
 //! How far the kit's answers lead: what lies behind an answer that a plugin does not take is not put to the test, and
 //! that is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Kit, Rule, Test, Verdict, base, corpus,
     manifest::Route,
     play::Play,
-    world::{Twist, When},
+    world::{Twist, When, word},
 };
 use crate::{
     event::SessionKind,
     manifest::Manifest,
-    report::{RepairReport, RepairResult},
+    report::{Judged, RepairReport, RepairResult, Report},
 };
 
 /// The name of the rule that tells what was not put to the test.
@@ -32,6 +32,8 @@ struct Reached<'a> {
     routes: BTreeMap<&'a str, bool>,
     /// Some session took all its answers for the backend's.
     taken: bool,
+    /// What else became of answers: `GET /path was judged foreign`.
+    judged: BTreeSet<String>,
 }
 
 fn reach(kit: &Kit) -> Verdict {
@@ -44,6 +46,7 @@ fn reach(kit: &Kit) -> Verdict {
         let play = corpus::one(table, base, Twist::Good, When::All);
         let Some(reached) = all.get_mut(&name(&play.start.session)) else { continue };
         reached.taken |= takes_all(&play);
+        reached.judged.extend(judged(&play));
         for (request, _) in play.requests() {
             let path = request.path.split('?').next().unwrap_or_default();
             for (route, is_asked) in &mut reached.routes {
@@ -78,7 +81,7 @@ fn declared(manifest: &Manifest) -> BTreeMap<String, Reached<'_>> {
         .chain(repairs)
         .map(|(name, routes)| {
             let routes = routes.iter().map(|route| (route.as_str(), false)).collect();
-            (name, Reached { routes, taken: false })
+            (name, Reached { routes, ..Reached::default() })
         })
         .collect()
 }
@@ -101,13 +104,28 @@ fn takes_all(play: &Play) -> bool {
     matches!(result, Some(RepairResult::Done | RepairResult::Already))
 }
 
+/// The answers of a session that were judged to be something else than what was asked for.
+fn judged(play: &Play) -> Vec<String> {
+    let Some(report) = play.report().filter(|_| play.is_probe()) else { return Vec::new() };
+    let Ok(report) = <Report as serde::Deserialize>::deserialize(report) else { return Vec::new() };
+    let told = |judged: &Judged| {
+        let (request, _) = play.requests().nth(judged.request as usize)?;
+        Some(format!("`{} {}` was judged {}", request.method.as_str(), request.path, word(&judged.outcome)))
+    };
+    report.judged.iter().filter_map(told).collect()
+}
+
 /// In words, if something is.
 fn missing(name: &str, reached: &Reached<'_>) -> Option<String> {
     let unasked: Vec<String> =
         reached.routes.iter().filter(|(_, is_asked)| !**is_asked).map(|(route, _)| format!("`{route}`")).collect();
+    // Some few say enough.
+    let why = reached.judged.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     match (unasked.is_empty(), reached.taken) {
         (true, true) => None,
-        (true, false) => Some(format!("{name}: it took no answer for its backend's")),
-        (false, _) => Some(format!("{name}: it never asked for {}", unasked.join(", "))),
+        (true, false) if reached.judged.is_empty() => Some(format!("{name}: it never came to a good end")),
+        (true, false) => Some(format!("{name}: {why}")),
+        (false, _) if reached.judged.is_empty() => Some(format!("{name}: it never asked for {}", unasked.join(", "))),
+        (false, _) => Some(format!("{name}: it never asked for {}; {why}", unasked.join(", "))),
     }
 }

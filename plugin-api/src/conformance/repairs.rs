@@ -18,31 +18,31 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "unknown_repair_is_unsupported",
         says: "a repair that it does not have is `unsupported`, and nothing is sent",
-        section: "7",
+        section: "6",
         test: Test::Once(unknown),
     },
     Rule {
         name: "missing_arguments_do_no_harm",
         says: "without its arguments a repair sends nothing that works, and does not panic",
-        section: "7",
+        section: "6",
         test: Test::Once(missing_arguments),
     },
     Rule {
         name: "repairs_have_a_result",
         says: "a repair's report has a `result`",
-        section: "7",
+        section: "6",
         test: Test::Each { check: result, unless: NONE },
     },
     Rule {
         name: "done_only_after_success",
         says: "`done` only where the backend answered with 2xx",
-        section: "7",
+        section: "6",
         test: Test::Each { check: done, unless: NONE },
     },
     Rule {
         name: "expectations_can_be_measured",
         says: "`expect` names a model and states, or a given process, and comes with `within_ms`",
-        section: "7, expect",
+        section: "6, expect",
         test: Test::Each { check: expectations, unless: "no repair expected anything" },
     },
 ];

@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "closed_words_are_of_the_contract",
         says: "phase, state, outcome and result are of the closed lists",
-        section: "5, closed enums",
+        section: "5, closed lists",
         test: Test::Each { check: closed_words, unless: NO_REPORT },
     },
     Rule {

@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use super::{Kit, Rule, Test, Verdict, drive::Output};
+use super::{Kit, Rule, Test, Verdict, calls::call, drive::Output};
 use crate::table::{AIM_ABI, AIM_ERROR, AIM_OK, AimPlugin};
 
 /// The largest manifest, in bytes.
@@ -79,7 +79,7 @@ pub(super) fn manifest_bytes(table: &AimPlugin) -> Result<Vec<u8>, String> {
     let mut out = Output::new(MANIFEST_MAX);
     let manifest = table.manifest.ok_or("the table has no `manifest`")?;
     // SAFETY: the contract allows any thread at any time; the sink is valid during the call.
-    let code = unsafe { manifest(&out.sink()) };
+    let code = call("manifest", || unsafe { manifest(&out.sink()) });
     match code {
         _ if out.full => Err(format!("the manifest is over {MANIFEST_MAX} bytes")),
         AIM_OK => Ok(out.bytes),
@@ -133,7 +133,7 @@ fn extension(kit: &Kit) -> Verdict {
         return Verdict::DoesNotApply("the table has no `extension`".into());
     };
     // SAFETY: the id ends with a NUL and is valid during the call; any thread may call.
-    let found = unsafe { extension(c"org.example.not-there/1".as_ptr()) };
+    let found = call("extension", || unsafe { extension(c"org.example.not-there/1".as_ptr()) });
     Verdict::of(if ptr::eq(found, ptr::null()) {
         Ok("1 name".into())
     } else {
@@ -177,7 +177,7 @@ fn manifest_heeds_the_limit(kit: &Kit) -> Verdict {
     let Some(manifest) = table.manifest else { return Verdict::DoesNotApply("there is no `manifest`".into()) };
     let mut out = Output::new(3);
     // SAFETY: the contract allows any thread at any time; the sink is valid during the call.
-    let code = unsafe { manifest(&out.sink()) };
+    let code = call("manifest", || unsafe { manifest(&out.sink()) });
     Verdict::of(if code != AIM_ERROR {
         Err(format!("with a full sink it gave code {code}, not AIM_ERROR"))
     } else if out.after_full > 0 {

@@ -153,6 +153,27 @@ fn rules_have_names_of_their_own_and_a_place_in_the_contract() {
     names.dedup();
     assert_eq!(names.len(), all);
     assert!(Kit::rules().all(|rule| !rule.says.is_empty() && !rule.section.is_empty()));
+    let page = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/plugins").join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    };
+    let (contract, promise) = (page("contract.md"), page("promise.md"));
+    for (number, title) in (1..).zip(SECTIONS) {
+        assert!(contract.contains(&format!("\n## {number}. {title}\n")), "{title} is no section of contract.md");
+    }
+    for rule in Kit::rules() {
+        let (first, rest) = rule.section.split_once(", ").unwrap_or((rule.section, ""));
+        let is_there = match first.parse::<usize>() {
+            // 7 and 8 are no rules, but what comes of them.
+            Ok(number) => (1..=6).contains(&number),
+            Err(_) if first == "promise" => promise.to_lowercase().contains(&format!("## {rest}\n")),
+            Err(_) => first.strip_prefix("rule ").is_some_and(|n| contract.contains(&format!("\n{n}. **"))),
+        };
+        assert!(is_there, "{}: there is no {:?}", rule.name, rule.section);
+    }
+    let place = |name: &str| Kit::rules().find(|rule| rule.name == name).unwrap().place();
+    assert_eq!(place("manifest_id"), "docs/plugins/contract.md, section 2 (The manifest): id");
+    assert_eq!(place("null_is_absent"), "docs/plugins/contract.md, rule 4 of the five at its top");
 }
 
 #[test]
@@ -590,8 +611,8 @@ fn where_the_kits_answers_do_not_lead_is_told() {
     let text = told(Kit::new(table::<TrustsAKey>()));
     for part in [
         "no recording of the real server was given",
-        "liveness: it took no answer for its backend's",
-        "readiness: it never asked for `GET /models`",
+        "liveness: `GET /health` was judged foreign",
+        "readiness: it never asked for `GET /models`; `GET /health` was judged foreign",
         "--record FILE",
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");

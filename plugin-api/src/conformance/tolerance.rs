@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "newer_hosts_are_served",
         says: "a newer minor, more effects and a role of tomorrow change nothing",
-        section: "9",
+        section: "promise, what may change within 1.x",
         test: Test::Once(|kit| same(kit, &mut newer_host)),
     },
     Rule {

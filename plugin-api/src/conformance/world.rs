@@ -508,7 +508,7 @@ fn digits(text: &str, by: &str) -> String {
 }
 
 /// The word of a closed list.
-fn word(value: &impl serde::Serialize) -> String {
+pub(super) fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
         _ => "?".into(),

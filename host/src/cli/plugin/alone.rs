@@ -1,26 +1,80 @@
-//! One rule of `ai-monitor plugin check`, in the process that was started for it.
+//! Rules of `ai-monitor plugin check`, in the process that was started for them.
+
+use std::{process::ExitCode, time::Duration};
 
 use ai_monitor_plugin_api::{
-    conformance::{Kit, Rule, Verdict},
+    conformance::{Kit, Rule, Verdict, stuck},
     event::Event,
 };
 
 use super::{
     check::{Args, Row},
+    of_rules::{MARK, Said},
     source::{Source, absolute, read_recording},
 };
-use crate::plugin::{self, Isolation, Plugin, StepError};
+use crate::{
+    cli::out,
+    plugin::{self, Isolation, Plugin, Problem, Refusal, StepError},
+};
 
 /// What this process may use, in bytes: many times what a plugin may, for the kit keeps what it played.
 #[cfg(unix)]
 const MEMORY_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
-pub(super) async fn test(args: &Args, source: &Source, rule: &'static Rule) -> anyhow::Result<Row> {
+/// No call of a plugin takes a second; on a machine that has other things to do, this is still no call that comes back.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+/// Says what came of the rules, to the process of this number that started this one for them.
+pub(super) async fn answer(
+    args: &Args,
+    source: &Source,
+    parent: u32,
+    rules: Vec<&'static Rule>,
+) -> anyhow::Result<ExitCode> {
+    plugin::end_with(parent)?;
     limit();
+    guard();
+    match test(args, source, &rules).await? {
+        Ok(rows) => say(&Said::Rows(rows))?,
+        Err(refusal) => {
+            let Problem { code, text, remedy } = refusal.problem();
+            say(&Said::Refused { code, text, remedy })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(said: &Said) -> anyhow::Result<()> {
+    out::raw(&format!("\n{MARK}{}", serde_json::to_string(said)?));
+    Ok(())
+}
+
+/// Ends this process where a call of the plugin does not come back: nothing else can.
+fn guard() {
+    std::thread::spawn(|| {
+        loop {
+            std::thread::sleep(Duration::from_millis(200));
+            if let Some(function) = stuck(STUCK_AFTER) {
+                let seconds = STUCK_AFTER.as_secs();
+                let _ = say(&Said::Stuck(format!(
+                    "`{function}` did not come back within {seconds} s: an endless loop, or it waits for something. A \
+                     monitor ends a plugin's process after one second in a call"
+                )));
+                std::process::exit(0);
+            }
+        }
+    });
+}
+
+async fn test(args: &Args, source: &Source, rules: &[&'static Rule]) -> anyhow::Result<Result<Vec<Row>, Refusal>> {
     let kit = match source {
         Source::Bundled(table) => Kit::new(table),
         Source::Library(path) => {
-            let table = plugin::open_pointer(&absolute(path)?)?;
+            let path = absolute(path)?;
+            let table = match plugin::open_pointer(&path) {
+                Ok(table) => table,
+                Err(error) => return Ok(Err(Refusal::of(error, &path))),
+            };
             // SAFETY: a library that exports this name promises a table of the contract; it stays loaded.
             unsafe { Kit::from_pointer(table) }
         }
@@ -32,26 +86,20 @@ pub(super) async fn test(args: &Args, source: &Source, rule: &'static Rule) -> a
     for file in args.recordings() {
         kit = kit.recordings([read_recording(file)?]);
     }
-    let verdict = match (rule.name, source) {
-        ("does_no_io", Source::Library(path)) => no_io(&kit, &absolute(path)?).await,
-        _ => kit.test(rule),
+    let verdicts = match (rules, source) {
+        ([rule], Source::Library(path)) if rule.name == "does_no_io" => vec![no_io(&kit, &absolute(path)?).await],
+        (rules, _) => kit.test_all(rules),
     };
-    Ok(row(rule, verdict))
+    Ok(Ok(rules.iter().zip(verdicts).map(|(rule, verdict)| row(rule, verdict)).collect()))
 }
 
 fn row(rule: &Rule, verdict: Verdict) -> Row {
-    let (verdict, text, session) = match verdict {
-        Verdict::Passed(text) => ("passed", text, None),
-        Verdict::Failed { why, session } => ("failed", why, session.map(|session| session.to_text())),
-        Verdict::DoesNotApply(text) => ("does_not_apply", text, None),
-    };
-    Row {
-        rule: rule.name.into(),
-        says: rule.says.into(),
-        section: rule.section.into(),
-        verdict: verdict.into(),
-        text,
-        session,
+    match verdict {
+        Verdict::Passed(text) => Row::new(rule, "passed", text),
+        Verdict::Failed { why, session } => {
+            Row { session: session.map(|session| session.to_text()), ..Row::new(rule, "failed", why) }
+        }
+        Verdict::DoesNotApply(text) => Row::new(rule, "does_not_apply", text),
     }
 }
 

@@ -6,6 +6,7 @@ mod consent;
 mod install;
 mod list;
 mod new;
+mod of_rules;
 mod question;
 mod remove;
 mod replay;

@@ -23,4 +23,5 @@ use other as system;
 /// What a child may allocate beyond what it has when it opens its library, in bytes.
 pub(super) const MEMORY_MAX: u64 = 64 * 1024 * 1024;
 
-pub(super) use system::{Fence, Tie, at_start, before_start, call_name, end_name};
+pub(super) use system::{Fence, at_start, before_start, call_name, end_name};
+pub(crate) use system::{Tie, end_with};

@@ -6,9 +6,14 @@ use std::{fs::File, io, path::Path, process::ExitStatus, time::Duration};
 pub(in crate::plugin) fn before_start(_command: &mut tokio::process::Command) {}
 
 /// In the host: what must be kept as long as the child.
-pub(in crate::plugin) struct Tie;
+pub(crate) struct Tie;
 
 impl Tie {
+    /// A process that is not fenced in, and ends with the host by itself.
+    pub(crate) fn to_its_end(_child: &tokio::process::Child) -> io::Result<Tie> {
+        Ok(Tie)
+    }
+
     pub(in crate::plugin) fn of(_child: &tokio::process::Child) -> io::Result<Tie> {
         Ok(Tie)
     }
@@ -17,6 +22,11 @@ impl Tie {
 /// In the child, first of all: a session of its own, and an end within a second of the host's.
 pub(in crate::plugin) fn at_start(host: u32) -> io::Result<()> {
     let _ = rustix::process::setsid();
+    end_with(host)
+}
+
+/// In a process that the host has started: it ends within a second of the host.
+pub(crate) fn end_with(host: u32) -> io::Result<()> {
     let host = i32::try_from(host).ok();
     std::thread::Builder::new().name("host-watch".into()).spawn(move || {
         // Its parent is another one once the host is gone.

@@ -29,13 +29,32 @@ pub(in crate::plugin) fn before_start(command: &mut tokio::process::Command) {
 }
 
 /// In the host: the job; closed (also by the host's death) it ends the child.
-pub(in crate::plugin) struct Tie {
+pub(crate) struct Tie {
     _job: OwnedHandle,
 }
 
 impl Tie {
+    /// A process that is not fenced in, with all that it starts.
+    pub(crate) fn to_its_end(child: &tokio::process::Child) -> io::Result<Tie> {
+        Tie::with(child, |limits| limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE)
+    }
+
     /// Before the child is told to open its library.
     pub(in crate::plugin) fn of(child: &tokio::process::Child) -> io::Result<Tie> {
+        Tie::with(child, |limits| {
+            limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
+                | JOB_OBJECT_LIMIT_ACTIVE_PROCESS
+                | JOB_OBJECT_LIMIT_PROCESS_MEMORY
+                | JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION;
+            limits.BasicLimitInformation.ActiveProcessLimit = 1;
+            limits.ProcessMemoryLimit = usize::try_from(OWN_MEMORY + MEMORY_MAX).unwrap_or(usize::MAX);
+        })
+    }
+
+    fn with(
+        child: &tokio::process::Child,
+        limit: impl FnOnce(&mut JOBOBJECT_EXTENDED_LIMIT_INFORMATION),
+    ) -> io::Result<Tie> {
         // SAFETY: no attributes, no name.
         let job = unsafe { CreateJobObjectW(std::ptr::null(), std::ptr::null()) };
         if job.is_null() {
@@ -45,12 +64,7 @@ impl Tie {
         let job = unsafe { OwnedHandle::from_raw_handle(job) };
         // SAFETY: all-zero is a valid value of this structure of numbers.
         let mut limits: JOBOBJECT_EXTENDED_LIMIT_INFORMATION = unsafe { std::mem::zeroed() };
-        limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
-            | JOB_OBJECT_LIMIT_ACTIVE_PROCESS
-            | JOB_OBJECT_LIMIT_PROCESS_MEMORY
-            | JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION;
-        limits.BasicLimitInformation.ActiveProcessLimit = 1;
-        limits.ProcessMemoryLimit = usize::try_from(OWN_MEMORY + MEMORY_MAX).unwrap_or(usize::MAX);
+        limit(&mut limits);
         // SAFETY: the structure belongs to this class of information and has the size that is said.
         let set = unsafe {
             SetInformationJobObject(
@@ -70,6 +84,11 @@ impl Tie {
         }
         Ok(Tie { _job: job })
     }
+}
+
+/// In a process that the host has started: its job does it.
+pub(crate) fn end_with(_host: u32) -> io::Result<()> {
+    Ok(())
 }
 
 /// In the child: the host has done it.

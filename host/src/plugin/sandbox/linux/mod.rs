@@ -27,9 +27,14 @@ const OPEN_FILES_MAX: u64 = 32;
 pub(in crate::plugin) fn before_start(_command: &mut tokio::process::Command) {}
 
 /// In the host: what must be kept as long as the child. It ends with the host by itself.
-pub(in crate::plugin) struct Tie;
+pub(crate) struct Tie;
 
 impl Tie {
+    /// A process that is not fenced in, and ends with the host by itself.
+    pub(crate) fn to_its_end(_child: &tokio::process::Child) -> io::Result<Tie> {
+        Ok(Tie)
+    }
+
     pub(in crate::plugin) fn of(_child: &tokio::process::Child) -> io::Result<Tie> {
         Ok(Tie)
     }
@@ -38,11 +43,7 @@ impl Tie {
 /// In the child, first of all: it ends with the host, takes no signal of its terminal, leaves no core behind, and
 /// shares no file.
 pub(in crate::plugin) fn at_start(host: u32) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // It may have died before that.
-    if rustix::process::getppid().map(Pid::as_raw_pid) != i32::try_from(host).ok() {
-        return Err(io::Error::other("the host is gone"));
-    }
+    end_with(host)?;
     let _ = rustix::process::setsid();
     // Else `ps` shows how it was started: `exe`.
     let _ = rustix::thread::set_name(c"ai-mon-plugin");
@@ -51,6 +52,16 @@ pub(in crate::plugin) fn at_start(host: u32) -> io::Result<()> {
     // Files that whoever started the host left open for all of its children. Kernels before 5.9 lack it.
     // SAFETY: a plain system call; this process has no file open beyond the three yet.
     unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0) };
+    Ok(())
+}
+
+/// In a process that the host has started: it ends with the host, however that ends.
+pub(crate) fn end_with(host: u32) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have died before that.
+    if rustix::process::getppid().map(Pid::as_raw_pid) != i32::try_from(host).ok() {
+        return Err(io::Error::other("the host is gone"));
+    }
     Ok(())
 }
 
