@@ -150,6 +150,8 @@ fn another_build_of_the_same_version_is_taken_over_while_the_monitor_runs() {
             assert!(status.contains(build) && !status.contains("! plugin"), "{status}");
         }
         assert_eq!(hashes.len(), 2, "{hashes:?}");
+        let log = ground.monitor.log();
+        assert!(log.contains("plugin small: another build of 1 ("), "{log}");
     });
 }
 

@@ -67,13 +67,20 @@ impl Child {
         line.trim().to_owned()
     }
 
-    /// The kernel tells no event for these states; it takes microseconds.
     pub fn wait_for(&self, state: RunState) {
-        let begun = std::time::Instant::now();
-        while super::state(self.id) != Some(state) {
-            assert!(begun.elapsed().as_secs() < 10, "never {state:?}, but {:?}", super::state(self.id));
-            std::thread::yield_now();
+        until(&format!("{state:?}"), || (super::state(self.id) == Some(state)).then_some(()));
+    }
+}
+
+/// Of what the kernel tells no event, and what takes microseconds.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
         }
+        assert!(begun.elapsed().as_secs() < 20, "never {what}");
+        std::thread::yield_now();
     }
 }
 

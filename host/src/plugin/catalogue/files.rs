@@ -69,6 +69,7 @@ impl Catalogue {
         let version = &manifest.version;
         let place = library.display();
         match before {
+            Some(before) if before == *version => tracing::info!("plugin {id}: another build of {version} ({place})"),
             Some(before) => tracing::info!("plugin {id}: {version} replaces {before} ({place})"),
             None if bundled => tracing::warn!("plugin {id} {version} of {place} stands in for the bundled one"),
             None => tracing::info!("plugin {id} {version} was loaded ({place})"),

@@ -337,10 +337,14 @@ fn acts_and_endings_take_the_line_of_the_policy_through_pcall_and_helpers() {
 
 #[test]
 fn pcall_sees_ordinary_errors_as_texts() {
-    let step = first_step(
-        "local ok, why = pcall(function() act.restart { grase = 1 } end)\nlog(tostring(ok) .. \" \" .. type(why) .. \" \" .. why)\nact.cancel {}",
-    );
-    assert_eq!(act(step).act, "cancel");
+    let mut run = start(
+        "function heal.stalled()\nlocal ok, why = pcall(function() act.restart { grase = 1 } end)\nlog(tostring(ok) .. \" \" .. type(why) .. \" \" .. why)\nact.cancel {}\nend",
+    )
+    .unwrap();
+    run.enter(FaultClass::Stalled).unwrap();
+    assert_eq!(act(run.resume(&stalled(), None)).act, "cancel");
+    let (told, _) = run.take_logs().remove(0);
+    assert!(told.starts_with("false string ") && told.contains("did you mean 'grace'?"), "{told}");
 }
 
 #[test]

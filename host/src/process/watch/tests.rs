@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 use super::{Owner, PortHolder, Wanted, Watch};
 #[cfg(target_os = "linux")]
-use crate::process::bystanders::Child;
+use crate::process::bystanders::{Child, until};
 
 /// A target on a port where nobody listens, with this script as its command.
 #[cfg(target_os = "linux")]
@@ -92,9 +92,9 @@ fn sessions_are_given_the_address_at_which_a_process_is_reached() {
 fn a_child_with_its_parents_command_line_is_no_second_server() {
     let script = "(sleep 1000; :) & wait; # twice";
     let child = Child::shell(script);
-    while !crate::process::all().unwrap().iter().any(|p| p.parent == Some(child.id.pid) && p.args.len() > 1) {
-        std::thread::yield_now();
-    }
+    until("its child", || {
+        crate::process::all().unwrap().into_iter().find(|p| p.parent == Some(child.id.pid) && p.args.len() > 1)
+    });
     let mut watch = watch(script);
     watch.refresh(true);
     assert_eq!(watch.root().map(|r| r.id), Some(child.id));
@@ -142,13 +142,10 @@ async fn an_engine_that_came_after_the_last_look_is_left_behind_too() {
     watch.started(server);
     watch.refresh(false);
     std::fs::write(&go, "").unwrap();
-    let runner = loop {
+    let runner = until("its runner", || {
         let below = crate::process::refresh(server, &[]);
-        if let Some(runner) = below.iter().find(|p| p.args == ["1000"]) {
-            break runner.id;
-        }
-        std::thread::yield_now();
-    };
+        below.iter().find(|p| p.args == ["1000"]).map(|runner| runner.id)
+    });
     signal(server, Signal::Kill).unwrap();
     exited(server).await;
     let tree = watch.refresh(false).tree.unwrap();
