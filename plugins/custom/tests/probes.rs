@@ -27,9 +27,9 @@ fn ok(body: impl Into<String>) -> Reply {
     Reply::status(200, body)
 }
 
-/// Why the plugin gives up on these settings, at its first step.
-fn refused(settings: Value) -> String {
-    let event = serde_json::to_string(&ai_monitor_plugin_api::event::Event::Start(start(Depth::Liveness, settings)));
+/// Why the plugin gives up on these settings, at the first step of this depth.
+fn refused(depth: Depth, settings: Value) -> String {
+    let event = serde_json::to_string(&ai_monitor_plugin_api::event::Event::Start(start(depth, settings)));
     let (code, text) = Session::new(&PLUGIN).step(&event.expect("an event"));
     assert_ne!(code, 0, "nothing was wrong: {text}");
     text
@@ -250,7 +250,9 @@ fn wrong_settings_are_told_with_their_place_at_the_first_step_of_any_depth() {
         (json!({"unload": {"path": "/u/{model}", "within": "1h"}}), "settings.unload.within: "),
         (json!({"livenes": {}}), "settings.livenes: "),
     ] {
-        let text = refused(settings.clone());
-        assert!(text.starts_with(place), "{settings}: {text}");
+        for depth in Depth::ALL {
+            let text = refused(depth, settings.clone());
+            assert!(text.starts_with(place), "{depth} with {settings}: {text}");
+        }
     }
 }
