@@ -227,6 +227,24 @@ fn a_plugin_that_opens_a_file_fails_by_name() {
     assert!(told.contains("ok    nothing_panics"), "{told}");
 }
 
+/// Opening runs initialisers. The loader reads files then, so that they read some is not seen, and nobody says that it is.
+#[test]
+fn what_a_librarys_initialisers_do_is_seen_but_for_reading() {
+    let with = |name: &str, code: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let library = new_in_c(folder.path(), |source| {
+            let head = "#include <stdio.h>\nextern int socket(int, int, int);\n";
+            format!("{head}{source}\n__attribute__((constructor)) static void {name}(void) {{ {code} }}\n")
+        });
+        let output = monitor(&["plugin", "check", &library, "--only", "does_no_io"]);
+        (output.status.success(), printed(&output))
+    };
+    let (passed, told) = with("connects", "socket(2, 1, 0);");
+    assert!(!passed && told.contains("socket"), "{told}");
+    let (_, told) = with("reads", r#"FILE *file = fopen("/etc/hostname", "r"); if (file) fclose(file);"#);
+    assert!(told.contains("which files its initialisers try to read as it is opened is not seen"), "{told}");
+}
+
 #[test]
 fn a_rule_whose_process_dies_fails_alone() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -360,7 +378,7 @@ fn a_manifest_beside_that_differs_is_told() {
     let other = fs::read_to_string(&manifest).expect("the manifest").replace("5001", "5002");
     fs::write(&manifest, other).expect("the manifest");
     let told = fails(&["plugin", "check", &library, "--only", "manifest_equals_its_file"]);
-    assert!(told.contains("they differ at byte"), "{told}");
+    assert!(told.contains("`/ports`: the file has [5002], the library [5001]"), "{told}");
     let told = fails(&["plugin", "check", &library, "--only", "manifest_equals_its_fil"]);
     assert!(told.contains("did you mean manifest_equals_its_file"), "{told}");
 }

@@ -31,9 +31,11 @@ pub mod export;
 #[cfg(test)]
 mod golden;
 pub mod io;
+pub mod limits;
 pub mod manifest;
 pub mod recording;
 pub mod report;
+pub mod route;
 mod session;
 pub mod table;
 pub mod testing;

@@ -1,13 +1,14 @@
 //! What the host must know before, beside and without running the plugin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer};
 use serde_json::Value;
 
 use crate::{event::Depth, lenient, or_default};
 
-/// The manifest: static data, as a file beside the library and byte for byte the same from its `manifest` function.
+/// The manifest: static data, as a file beside the library, and from its `manifest` function, which says
+/// the same; see [`difference`].
 /// A key that the host does not know is a warning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -74,6 +75,25 @@ fn known_depths<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<Depth, Probe
         }
     }
     Ok(known)
+}
+
+/// Where two manifests say something else: a pointer to the first place. Blanks and the order of keys mean nothing, and
+/// `null` is what an absent key is.
+pub fn difference(one: &Value, other: &Value) -> Option<String> {
+    fn walk(at: &str, one: &Value, other: &Value) -> Option<String> {
+        match (one, other) {
+            (Value::Object(one), Value::Object(other)) => {
+                let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+                keys.into_iter().find_map(|key| {
+                    let at = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+                    walk(&at, one.get(key).unwrap_or(&Value::Null), other.get(key).unwrap_or(&Value::Null))
+                })
+            }
+            _ if one == other => None,
+            _ => Some(at.to_owned()),
+        }
+    }
+    walk("", one, other)
 }
 
 /// One rule of identification: it holds when all of its checks do.

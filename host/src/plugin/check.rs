@@ -5,14 +5,12 @@ use std::fmt::Write as _;
 use ai_monitor_plugin_api::{
     event::Depth,
     manifest::{Check, Manifest},
+    route::Route,
     table::{AIM_ABI, CONTRACT},
 };
 use serde_json::Value;
 
 use super::text;
-
-/// The largest manifest, in bytes.
-pub(super) const MANIFEST_MAX: usize = 256 * 1024;
 
 const PROBE_DEADLINE_MAX_MS: u64 = 60_000;
 const INFERENCE_DEADLINE_MAX_MS: u64 = 600_000;
@@ -212,10 +210,12 @@ fn check_session(
     if routes.is_empty() {
         return Err(bad(format!("{at}.routes"), "without a route it can ask for nothing"));
     }
-    if let Some(route) = routes.iter().find(|route| !route_is_right(route)) {
+    if let Some(route) = routes.iter().find(|route| Route::parse(route).is_none()) {
         return Err(bad(
             format!("{at}.routes"),
-            format!("{route:?} is no route: write `GET /path` (or HEAD, POST; `local ` in front; `*` at the end)"),
+            format!(
+                "{route:?} is no route: write `GET /path` in visible ASCII (or HEAD, POST; `local ` in front; one `*` at the end)"
+            ),
         ));
     }
     // A later minor's fact is not given, and its plugin can do without, as where it is not known.
@@ -231,17 +231,6 @@ fn check_session(
         return Err(bad(format!("{at}.deadline_ms"), format!("{deadline_ms} is not within 1 and {max_ms}")));
     }
     Ok(())
-}
-
-fn route_is_right(route: &str) -> bool {
-    let route = route.strip_prefix("local ").unwrap_or(route);
-    match route.split_once(' ') {
-        Some(("*", "*")) => true,
-        Some(("GET" | "HEAD" | "POST", path)) => {
-            path.starts_with('/') && is_word(path) && !path.contains('?') && !path.trim_end_matches('*').contains('*')
-        }
-        _ => false,
-    }
 }
 
 fn check_identify(at: String, check: &Check) -> Result<(), ManifestError> {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ai_monitor_plugin_api::manifest::Manifest;
+use ai_monitor_plugin_api::manifest::{self, Manifest};
 use tokio::{
     task::{self, JoinError, JoinSet},
     time::Instant,
@@ -290,20 +290,7 @@ async fn load_copy(
 
 /// A pointer to the first place where they differ.
 fn difference(one: &Manifest, other: &Manifest) -> Option<String> {
-    fn walk(at: &str, one: &serde_json::Value, other: &serde_json::Value) -> Option<String> {
-        match (one, other) {
-            (serde_json::Value::Object(one), serde_json::Value::Object(other)) => {
-                let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-                let null = serde_json::Value::Null;
-                keys.into_iter().find_map(|key| {
-                    walk(&format!("{at}/{key}"), one.get(key).unwrap_or(&null), other.get(key).unwrap_or(&null))
-                })
-            }
-            _ if one == other => None,
-            _ => Some(at.to_owned()),
-        }
-    }
-    walk("", &serde_json::to_value(one).ok()?, &serde_json::to_value(other).ok()?)
+    manifest::difference(&serde_json::to_value(one).ok()?, &serde_json::to_value(other).ok()?)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::{
 
 use ai_monitor_plugin_api::{
     event::{Event, SessionKind},
+    limits::EFFECT_MAX,
     table::{AIM_OK, AIM_PANIC},
 };
 
@@ -16,8 +17,6 @@ use super::{
     text,
 };
 
-/// The largest effect, report included, in bytes.
-pub const EFFECT_MAX: usize = 1024 * 1024;
 /// Room for most events, in bytes; for others the buffer grows.
 const EVENT_USUAL: usize = 1024;
 /// A step that took longer ends its session. In process it is a bug of ours; a child is ended while it still runs.

@@ -2,12 +2,12 @@
 
 use std::ffi::c_void;
 
-use ai_monitor_plugin_api::table::{AIM_ABI, AIM_OK, AimPlugin, AimSink};
-
-use super::{
-    check::{MANIFEST_MAX, ManifestError},
-    text,
+use ai_monitor_plugin_api::{
+    limits::{ERROR_MAX, MANIFEST_MAX},
+    table::{AIM_ABI, AIM_OK, AimPlugin, AimSink},
 };
+
+use super::{check::ManifestError, text};
 
 /// Why a table is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,9 +115,6 @@ impl Drop for Handle {
         unsafe { (self.table.destroy)(self.session) }
     }
 }
-
-/// The longest error text that is taken, in bytes.
-pub(super) const ERROR_MAX: usize = 4096;
 
 /// What a plugin wrote in one call, up to a limit.
 pub(super) struct Output {

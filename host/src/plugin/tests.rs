@@ -7,12 +7,13 @@ use std::{
 use ai_monitor_plugin_api::{
     effect::Request,
     event::{At, Depth, End, Event, InferenceAsk, Line, Outcome, Response, SessionKind, Start, Waited},
+    limits::EFFECT_MAX,
     table::{AIM_ABI, AIM_OK, AimPlugin, AimSink},
 };
 use futures_util::FutureExt as _;
 use serde_json::json;
 
-use super::{session::EFFECT_MAX, *};
+use super::*;
 
 /// A table of functions that need no session.
 const fn table(

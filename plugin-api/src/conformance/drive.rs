@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::calls::call;
-use crate::table::{AIM_ERROR, AIM_OK, AIM_PANIC, AimPlugin, AimSink};
-
-/// The largest effect, report included, in bytes.
-pub(super) const EFFECT_MAX: usize = 1024 * 1024;
+use crate::{
+    limits::{EFFECT_MAX, ERROR_MAX},
+    table::{AIM_ERROR, AIM_OK, AIM_PANIC, AimPlugin, AimSink},
+};
 
 /// What a call wrote, up to a limit.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -88,7 +88,7 @@ fn kept_waiting() -> Duration {
 impl Live {
     /// A new session, or the plugin's text.
     pub(super) fn new(table: &'static AimPlugin) -> Result<Live, String> {
-        let (mut session, mut err) = (ptr::null_mut(), Output::new(4096));
+        let (mut session, mut err) = (ptr::null_mut(), Output::new(ERROR_MAX));
         let create = table.create.ok_or("the table has no `create`")?;
         // SAFETY: the contract allows any thread; both pointers are valid during the call.
         let code = call("create", || unsafe { create(&mut session, &err.sink()) });

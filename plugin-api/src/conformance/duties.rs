@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::{
     Kit, Rule, Test, Verdict, base, corpus,
-    manifest::Route,
     play::{Play, Scene},
     world::{Body, Twist, When},
 };
@@ -12,6 +11,7 @@ use crate::{
     effect::{Method, Request},
     event::{At, Depth, Outcome, Response, SessionKind},
     report::{InferenceResult, Report},
+    route::Route,
 };
 
 const NO_INFERENCE: &str = "the plugin has no inference depth";
@@ -81,7 +81,7 @@ fn liveness_first(scene: &Scene<'_>) -> Result<bool, String> {
     let Some(liveness) = scene.manifest.probes.get(&Depth::Liveness) else { return Ok(false) };
     let path = first.path.split('?').next().unwrap_or_default();
     let mut routes = liveness.routes.iter().filter_map(|route| Route::parse(route));
-    if first.to != "target" || !routes.any(|route| route.grants(false, first.method.as_str(), path)) {
+    if first.to != "target" || !routes.any(|route| route.grants(false, first.method, path)) {
         return Err(format!("the first request of {depth} is {} {path}, no route of liveness", first.method.as_str()));
     }
     match first.of {

@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use super::{
     Rule, Test,
-    drive::EFFECT_MAX,
-    manifest::{Route, unknown_keys},
+    manifest::unknown_keys,
     play::{End, STEP_MAX, Scene},
 };
 use crate::{
     effect::Effect,
     event::{Event, Outcome, SessionKind},
+    limits::{EFFECT_MAX, REQUEST_BODY_MAX, RESPONSE_BODY_MAX},
+    route::Route,
 };
 
 const NO_REQUEST: &str = "no session sent a request";
@@ -209,12 +210,12 @@ fn routes(scene: &Scene<'_>) -> Result<bool, String> {
     each_request(scene, |request| {
         let path = request.path.split('?').next().unwrap_or_default();
         let local = request.to != "target";
-        let method = request.method.as_str();
+        let method = request.method;
         if granted.iter().filter_map(|route| Route::parse(route)).any(|route| route.grants(local, method, path)) {
             return Ok(());
         }
         let local = if local { "local " } else { "" };
-        Err(format!("{local}{method} {path} is not among the routes of this session"))
+        Err(format!("{local}{} {path} is not among the routes of this session", method.as_str()))
     })
 }
 
@@ -263,11 +264,11 @@ fn headers(scene: &Scene<'_>) -> Result<bool, String> {
 fn bodies(scene: &Scene<'_>) -> Result<bool, String> {
     each_request(scene, |request| {
         let bytes = request.body.as_ref().map_or(0, String::len);
-        if bytes > 256 * 1024 {
+        if bytes > REQUEST_BODY_MAX {
             return Err(format!("a body of {bytes} bytes"));
         }
         match request.max_bytes {
-            Some(max) if max > 4 * 1024 * 1024 => Err(format!("`max_bytes` is {max}")),
+            Some(max) if max > RESPONSE_BODY_MAX as u64 => Err(format!("`max_bytes` is {max}")),
             _ => Ok(()),
         }
     })

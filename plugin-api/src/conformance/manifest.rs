@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::{Kit, Rule, Test, Verdict, schema};
 use crate::{
     event::Depth,
-    manifest::Manifest,
+    manifest::{self, Manifest},
+    route::Route,
     table::{AIM_ABI, CONTRACT},
 };
 
@@ -44,7 +45,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "manifest_equals_its_file",
-        says: "the manifest beside the library is the same, byte for byte",
+        says: "the manifest beside the library says the same, blanks and the order of keys aside",
         section: "1, from a file to a session",
         test: Test::Once(equals_file),
     },
@@ -161,18 +162,29 @@ pub(super) fn unknown_keys(written: &Value, read: &Value) -> Vec<String> {
 
 fn equals_file(kit: &Kit) -> Verdict {
     let Some(file) = &kit.file else { return Verdict::DoesNotApply("no file beside it was given".into()) };
-    match kit.manifest_bytes() {
-        Err(why) => Verdict::DoesNotApply(why),
-        Ok(bytes) if bytes == *file => Verdict::Passed(format!("{} bytes", bytes.len())),
-        Ok(bytes) => {
-            let at = bytes.iter().zip(file).take_while(|(a, b)| a == b).count();
-            Verdict::failed(format!(
-                "they differ at byte {at} (the file has {} bytes, the library's has {}): copy the manifest of this build beside it",
-                file.len(),
-                bytes.len()
-            ))
-        }
-    }
+    let bytes = match kit.manifest_bytes() {
+        Ok(bytes) => bytes,
+        Err(why) => return Verdict::DoesNotApply(why),
+    };
+    let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes);
+    Verdict::of(match (read(&bytes), read(file)) {
+        (Ok(library), Ok(file)) => match manifest::difference(&library, &file) {
+            None => Ok(format!("{} bytes", bytes.len())),
+            Some(at) => {
+                let shown = |value: &Value| match value.pointer(&at) {
+                    Some(value) => super::play::short(&value.to_string()),
+                    None => "nothing".into(),
+                };
+                let (file, library) = (shown(&file), shown(&library));
+                Err(format!(
+                    "they differ at `{at}`: the file has {file}, the library {library}. Put the manifest of this build \
+                     beside it"
+                ))
+            }
+        },
+        (_, Err(error)) => Err(format!("the file beside it cannot be read: {error}")),
+        (Err(error), _) => return Verdict::DoesNotApply(format!("the manifest cannot be read: {error}")),
+    })
 }
 
 fn versions(manifest: &Manifest) -> Result<String, String> {
@@ -305,44 +317,6 @@ fn texts(manifest: &Manifest) -> Result<String, String> {
     let mut looked_at = 0;
     walk("", &serde_json::to_value(&shown).map_err(|e| e.to_string())?, &mut looked_at)?;
     Ok(format!("{looked_at} texts"))
-}
-
-/// A route of the manifest.
-pub(super) struct Route<'a> {
-    local: bool,
-    /// `None`: any.
-    method: Option<&'a str>,
-    path: &'a str,
-    is_prefix: bool,
-}
-
-impl<'a> Route<'a> {
-    pub(super) fn parse(route: &'a str) -> Option<Route<'a>> {
-        let (local, route) = match route.strip_prefix("local ") {
-            Some(route) => (true, route),
-            None => (false, route),
-        };
-        let (method, path) = route.split_once(' ')?;
-        if (method, path) == ("*", "*") {
-            return Some(Route { local, method: None, path: "", is_prefix: true });
-        }
-        let (path, is_prefix) = match path.strip_suffix('*') {
-            Some(prefix) => (prefix, true),
-            None => (path, false),
-        };
-        let right = ["GET", "HEAD", "POST"].contains(&method)
-            && path.starts_with('/')
-            && is_word(path)
-            && !path.contains(['?', '*']);
-        right.then_some(Route { local, method: Some(method), path, is_prefix })
-    }
-
-    /// Whether it grants a request. `path` is without its query.
-    pub(super) fn grants(&self, local: bool, method: &str, path: &str) -> bool {
-        self.local == local
-            && self.method.is_none_or(|granted| granted == method)
-            && if self.is_prefix { path.starts_with(self.path) } else { path == self.path }
-    }
 }
 
 fn needs(manifest: &Manifest) -> Result<String, String> {

@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "does_no_io",
-        says: "no file, socket, process or environment: nothing but computing",
+        says: "no file, socket, process or environment: no call does anything but compute",
         section: "rule 1",
         test: Test::Once(no_io),
     },

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Kit, Rule, Test, Verdict, base, corpus,
-    manifest::Route,
     play::Play,
     world::{Twist, When, word},
 };
@@ -13,6 +12,7 @@ use crate::{
     event::SessionKind,
     manifest::Manifest,
     report::{Judged, RepairReport, RepairResult, Report},
+    route::Route,
 };
 
 /// The name of the rule that tells what was not put to the test.
@@ -50,7 +50,7 @@ fn reach(kit: &Kit) -> Verdict {
         for (request, _) in play.requests() {
             let path = request.path.split('?').next().unwrap_or_default();
             for (route, is_asked) in &mut reached.routes {
-                let grants = |route: Route<'_>| route.grants(request.to != "target", request.method.as_str(), path);
+                let grants = |route: Route| route.grants(request.to != "target", request.method, path);
                 *is_asked |= Route::parse(route).is_some_and(grants);
             }
         }

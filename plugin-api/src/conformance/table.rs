@@ -3,10 +3,10 @@
 use std::ptr;
 
 use super::{Kit, Rule, Test, Verdict, calls::call, drive::Output};
-use crate::table::{AIM_ABI, AIM_ERROR, AIM_OK, AimPlugin};
-
-/// The largest manifest, in bytes.
-const MANIFEST_MAX: usize = 256 * 1024;
+use crate::{
+    limits::MANIFEST_MAX,
+    table::{AIM_ABI, AIM_ERROR, AIM_OK, AimPlugin},
+};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

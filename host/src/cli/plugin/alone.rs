@@ -103,7 +103,9 @@ fn row(rule: &Rule, verdict: Verdict) -> Row {
     }
 }
 
-/// The sessions again, in the sandbox in which drop-in plugins run: there a call of the system ends the process.
+/// The sessions again, in the sandbox in which drop-in plugins run: there a call of the system ends the process. As the
+/// library is opened files can be read, for the loader must: an initialiser that writes, connects or starts something
+/// ends it, and one that reads gets nothing where Landlock is, and is not seen.
 async fn no_io(kit: &Kit, library: &std::path::Path) -> Verdict {
     let failed = |why: String| Verdict::Failed { why, session: None };
     let sessions = match kit.sessions() {
@@ -120,7 +122,11 @@ async fn no_io(kit: &Kit, library: &std::path::Path) -> Verdict {
             return failed(why);
         }
     }
-    let where_ = if cfg!(target_os = "linux") { "where only computing is allowed" } else { "in a process of its own" };
+    let where_ = if cfg!(target_os = "linux") {
+        "where only computing is allowed; which files its initialisers try to read as it is opened is not seen"
+    } else {
+        "in a process of its own; here the system refuses no call, so what it opens is not seen"
+    };
     Verdict::Passed(format!("{played} sessions {where_}"))
 }
 

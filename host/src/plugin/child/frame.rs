@@ -6,7 +6,7 @@ use std::io;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::plugin::{check::MANIFEST_MAX, session::EFFECT_MAX, table::ERROR_MAX};
+use ai_monitor_plugin_api::limits::{EFFECT_MAX, ERROR_MAX, MANIFEST_MAX};
 
 const HEADER: usize = 5;
 /// An event: the largest body that a request may take (4 MiB), were each byte of it escaped, and room beside it.

@@ -2,7 +2,10 @@
 
 use std::{fs::File, io, io::Write, path::Path, process::ExitCode};
 
-use ai_monitor_plugin_api::table::{AIM_OK, AIM_PANIC};
+use ai_monitor_plugin_api::{
+    limits::EFFECT_MAX,
+    table::{AIM_OK, AIM_PANIC},
+};
 
 use super::{
     COMMAND,
@@ -10,7 +13,7 @@ use super::{
     refused::Refused,
     stdio,
 };
-use crate::plugin::{load, sandbox, session::EFFECT_MAX, table::Table};
+use crate::plugin::{load, sandbox, table::Table};
 
 /// Runs this process as a plugin's child if that is what it was started for. To be asked first of all in `main`:
 /// nothing of the monitor (no runtime, no thread, no file) may be there when a plugin's code runs.

@@ -17,7 +17,9 @@ use super::{
     process::{ChildProcess, Failure},
     refused::Refused,
 };
-use crate::plugin::{LoadError, StepError, session::EFFECT_MAX, table::ERROR_MAX, text};
+use ai_monitor_plugin_api::limits::{EFFECT_MAX, ERROR_MAX};
+
+use crate::plugin::{LoadError, StepError, text};
 
 /// For a child to run our own code: only a machine that has no time for it is late.
 const TO_START: Duration = Duration::from_secs(10);

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use ai_monitor_plugin_api::limits::ERROR_MAX;
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::{LoadError, TableError, table::ERROR_MAX, text};
+use crate::plugin::{LoadError, TableError, text};
 
 /// Why a library gives no plugin; without its path, which the host knows.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

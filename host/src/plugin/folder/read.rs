@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use ai_monitor_plugin_api::manifest::Manifest;
+use ai_monitor_plugin_api::{limits::MANIFEST_MAX, manifest::Manifest};
 use sha2::{Digest, Sha256};
 
 use super::{manifest_of, permissions, platform};
@@ -174,7 +174,7 @@ fn open_plain(path: &Path) -> std::io::Result<File> {
 
 fn parse_manifest(path: &Path, file: File) -> Result<(Manifest, Vec<u8>), Refusal> {
     let bad = |why| Refusal::BadManifest { path: path.to_owned(), why };
-    let max = manifest_check::MANIFEST_MAX;
+    let max = MANIFEST_MAX;
     let mut bytes = Vec::new();
     let read = file.take(max as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| bad(ManifestError::Unreadable(error.to_string())))?;
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(refusal(&path).code(), "other_platform");
         std::fs::write(&manifest, "{}").unwrap();
         assert_eq!(refusal(&path).code(), "bad_manifest");
-        std::fs::write(&manifest, vec![b' '; manifest_check::MANIFEST_MAX + 1]).unwrap();
+        std::fs::write(&manifest, vec![b' '; MANIFEST_MAX + 1]).unwrap();
         assert!(refusal(&path).to_string().contains("is over"), "{}", refusal(&path));
         std::fs::remove_file(&manifest).unwrap();
         let refusal = refusal(&path);

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{failure::Failure, millis, target::OpenRequest};
 
 /// The most that a request may ask for, in bytes.
-pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_BODY: usize = ai_monitor_plugin_api::limits::RESPONSE_BODY_MAX;
 const MAX_LINE: usize = 256 * 1024;
 
 /// A body as text.

@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use ai_monitor_plugin_api::effect::{Method, Request};
+use ai_monitor_plugin_api::{effect::Request, limits::REQUEST_BODY_MAX, route::Route};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::probe::http::{BadPath, MAX_BODY, RequestPath, To, is_reserved};
 
-const MAX_REQUEST_BODY: usize = 256 * 1024;
 const DEFAULT_BODY: usize = 1024 * 1024;
 
 /// Why a request is not done: the session is then over, as out of protocol.
@@ -23,7 +22,7 @@ pub(super) enum NotGranted {
     Reserved(String),
     #[error("the header {0:?} is not valid")]
     Header(String),
-    #[error("a request body of {0} bytes, at most {MAX_REQUEST_BODY} are sent")]
+    #[error("a request body of {0} bytes, at most {REQUEST_BODY_MAX} are sent")]
     Body(usize),
     #[error("max_bytes {0}, at most {MAX_BODY}")]
     MaxBytes(u64),
@@ -66,13 +65,13 @@ impl Grant {
             name => To::Local(*self.addresses.get(name).ok_or_else(|| NotGranted::Address(super::cut(name)))?),
         };
         let local = to != To::Target;
-        if !self.routes.iter().any(|route| route.allows(local, request.method, path.without_query())) {
+        if !self.routes.iter().any(|route| route.grants(local, request.method, path.without_query())) {
             let local = if local { "local " } else { "" };
             let route = format!("{local}{} {}", request.method.as_str(), super::cut(path.without_query()));
             return Err(NotGranted::Route(route));
         }
         if let Some(body) = &request.body
-            && body.len() > MAX_REQUEST_BODY
+            && body.len() > REQUEST_BODY_MAX
         {
             return Err(NotGranted::Body(body.len()));
         }
@@ -100,45 +99,6 @@ fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, NotGranted> {
         headers.insert(parsed, HeaderValue::try_from(value.as_str()).map_err(|_| invalid())?);
     }
     Ok(headers)
-}
-
-/// One of the manifest's routes: `[local ]METHOD /path`, a trailing `*` is a prefix, `*` as method is any.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Route {
-    local: bool,
-    /// `None`: any.
-    method: Option<Method>,
-    path: String,
-    is_prefix: bool,
-}
-
-impl Route {
-    /// `None`: not a route, so it grants nothing.
-    fn parse(route: &str) -> Option<Route> {
-        let (local, route) = match route.strip_prefix("local ") {
-            Some(route) => (true, route),
-            None => (false, route),
-        };
-        let (method, path) = route.split_once(' ')?;
-        let method = match method {
-            "GET" => Some(Method::Get),
-            "HEAD" => Some(Method::Head),
-            "POST" => Some(Method::Post),
-            "*" => None,
-            _ => return None,
-        };
-        let (path, is_prefix) = match path.strip_suffix('*') {
-            Some(prefix) => (prefix, true),
-            None => (path, false),
-        };
-        Some(Route { local, method, path: path.into(), is_prefix })
-    }
-
-    fn allows(&self, local: bool, method: Method, path: &str) -> bool {
-        self.local == local
-            && self.method.is_none_or(|allowed| allowed == method)
-            && if self.is_prefix { path.starts_with(&self.path) } else { path == self.path }
-    }
 }
 
 #[cfg(test)]
@@ -229,7 +189,7 @@ mod tests {
     #[test]
     fn sizes_are_bounded() {
         let grant = grant(&["* *"]);
-        let body = "x".repeat(MAX_REQUEST_BODY + 1);
+        let body = "x".repeat(REQUEST_BODY_MAX + 1);
         assert!(matches!(grant.check(&request(json!({ "body": body }))), Err(NotGranted::Body(_))));
         assert!(grant.check(&request(json!({"max_bytes": MAX_BODY}))).is_ok());
         assert!(matches!(grant.check(&request(json!({"max_bytes": MAX_BODY + 1}))), Err(NotGranted::MaxBytes(_))));
