@@ -8,13 +8,15 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::{
     harness::{
         Bed, Monitor,
+        browser::Browser,
         canned::{Canned, answer},
         isolated,
-        misbehaving::{self, ComesTo},
+        misbehaving::{self, ComesTo, Way},
         small_plugin::Small,
     },
     test_name,
@@ -413,9 +415,13 @@ fn a_folder_of_misbehaving_plugins_harms_nobody_else() {
             let name = way.id();
             let good = way.comes_to == ComesTo::Good;
             let view = monitor.wait_state(&name, if good { "online" } else { "unknown" }, SOON);
-            assert_eq!(good, !status.contains(&format!("! plugin {name} ")), "{view}\n{status}");
+            let line = status.lines().find(|line| line.starts_with(&format!("! plugin {name} ")));
+            assert_eq!(good, line.is_none(), "{view}\n{status}");
+            let reason = reason(&monitor, &name);
+            assert!(line.is_none_or(|line| line.contains(&reason)), "{name}: {line:?} has no {reason:?}");
             monitor.assert_no_incident(&name);
         }
+        Runtime::new().expect("a runtime").block_on(assert_page_shows(&monitor, ways));
         for index in 0..HEALTHY {
             assert_eq!(monitor.target(&format!("well-{index}"))["state"], "online");
         }
@@ -424,6 +430,38 @@ fn a_folder_of_misbehaving_plugins_harms_nobody_else() {
         let looks = |monitor: &Monitor| looks_of_well(&monitor.folder.join("data/journal.db"));
         assert_on_time(&looks(&monitor), &looks(&undisturbed));
     });
+}
+
+/// Why a plugin cannot be used, in the API's words; empty where it can be.
+fn reason(monitor: &Monitor, id: &str) -> String {
+    plugin(monitor, id)["why"]
+        .as_str()
+        .and_then(|why| why.lines().next())
+        .unwrap_or_default()
+        .trim_end_matches('.')
+        .to_owned()
+}
+
+/// In a real browser, where one is wanted: the page has a row for each of them, with its state and its reason.
+async fn assert_page_shows(monitor: &Monitor, ways: &[Way]) {
+    let Some(browser) = Browser::open().await else { return };
+    browser.go(&format!("http://{}/ai-monitor/plugins", monitor.listen)).await;
+    browser.until("document.querySelector('.plugins tbody tr')").await;
+    for way in ways {
+        let id = way.id();
+        let row = format!("document.querySelector('[data-key=\"folder {id}\"]')?.textContent ?? ''");
+        let row = browser.eval(&row).await;
+        let row = row.as_str().unwrap_or_default().to_lowercase();
+        let state = match way.comes_to {
+            ComesTo::Good => "ready",
+            ComesTo::NotLoaded(_) => "not loaded",
+            _ => "quarantined",
+        };
+        // What is well needs none.
+        let reason = if state == "ready" { String::new() } else { reason(monitor, &id).to_lowercase() };
+        assert!(row.contains(state) && row.contains(&reason), "{id} is {state}, for {reason:?}; the page has {row:?}");
+    }
+    assert_eq!(browser.complaints().await, [""; 0]);
 }
 
 /// Waits until the plugin is in this state, with these words in the reason.

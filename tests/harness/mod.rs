@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod bed;
+pub mod browser;
 pub mod bystanders;
 pub mod canned;
 pub mod http;
