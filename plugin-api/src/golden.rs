@@ -48,6 +48,9 @@ fn every_key_is_described() {
     assert_eq!(silent, Vec::<String>::new(), "a doc comment is what a reader of the schema gets");
 }
 
+/// What a route is, as a regular expression: see [`crate::route::Route`]. The path is visible ASCII without `*` and `?`.
+pub(crate) const ROUTE: &str = r"^(local )?(\* \*|(GET|HEAD|POST) /[!-)+->@-~]*\*?)$";
+
 /// Compares a schema with its golden file, or writes the file where that is asked for.
 fn kept(name: &str, schema: Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/{name}.schema.json"));

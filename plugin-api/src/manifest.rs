@@ -44,6 +44,7 @@ pub struct Manifest {
     pub probes: BTreeMap<Depth, ProbeSpec>,
     /// Name → what the repair needs. `load`, `unload` and `pull` have a fixed meaning; others are named freely.
     #[serde(default, deserialize_with = "or_default")]
+    #[cfg_attr(test, schemars(extend("propertyNames" = serde_json::json!({"pattern": "^[!-~]+$"}))))]
     pub repairs: BTreeMap<String, RepairSpec>,
     /// How the backend's processes are known.
     #[serde(default, deserialize_with = "or_default")]
@@ -154,7 +155,7 @@ pub struct Check {
 pub struct ProbeSpec {
     /// The permission: every `METHOD /path` that a session may ask for (GET, HEAD, POST; the query is ignored, a
     /// trailing `*` is a prefix, `* *` is any). `local ` in front: on an address of `start.processes`.
-    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = ROUTE))))]
+    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = crate::golden::ROUTE))))]
     pub routes: Vec<String>,
     /// Host facts wanted in `start`; 1.0 knows `processes`.
     #[serde(default, deserialize_with = "or_default")]
@@ -178,7 +179,7 @@ pub struct RepairSpec {
     #[cfg_attr(test, schemars(extend("type" = ["object", "null"])))]
     pub args: Option<Value>,
     /// The permission, as of a probe.
-    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = ROUTE))))]
+    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = crate::golden::ROUTE))))]
     pub routes: Vec<String>,
     /// Host facts wanted in `start`; 1.0 knows `processes`.
     #[serde(default, deserialize_with = "or_default")]
@@ -187,10 +188,6 @@ pub struct RepairSpec {
     #[cfg_attr(test, schemars(range(min = 1, max = 1_800_000)))]
     pub deadline_ms: u64,
 }
-
-/// What a route is, as a regular expression.
-#[cfg(test)]
-const ROUTE: &str = r"^(local )?(\* \*|(GET|HEAD|POST) /[^ ?*]*\*?)$";
 
 /// How the backend's processes are known. Names are never matched in part.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -23,6 +23,52 @@ fn todays_schemas_take_all_that_the_first_releases_took() {
     assert_eq!(seen, 5, "a schema is missing");
 }
 
+/// An addition that nobody can tell by `contract` is one that an author cannot ask for.
+#[test]
+fn what_the_first_release_has_not_counts_the_minor_up() {
+    fn without_words(mut value: Value) -> Value {
+        match &mut value {
+            Value::Object(object) => {
+                // A property may be called so, and is no text then.
+                object.retain(|key, value| !(["description", "title"].contains(&key.as_str()) && value.is_string()));
+                object.values_mut().for_each(|value| *value = without_words(value.take()));
+            }
+            Value::Array(list) => list.iter_mut().for_each(|value| *value = without_words(value.take())),
+            _ => {}
+        }
+        value
+    }
+    if ai_monitor_plugin_api::table::CONTRACT != "1.0" {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    for entry in fs::read_dir(root.join("golden")).unwrap() {
+        let new = entry.unwrap().path();
+        if new.extension().is_some_and(|extension| extension == "json") {
+            let old = root.join("../tests/first_release/schemas").join(new.file_name().unwrap());
+            let is_the_same = without_words(read(&old)) == without_words(read(&new));
+            assert!(
+                is_the_same,
+                "{} has grown, and `contract` is still 1.0: see docs/plugins/promise.md",
+                new.display()
+            );
+        }
+    }
+    let header = |folder: &str| fs::read(root.join(folder).join("include/ai_monitor_plugin.h")).unwrap();
+    let (old, new) = (header("../tests/first_release/plugin-api"), header("."));
+    let code = |header: Vec<u8>| {
+        let text = String::from_utf8(header).unwrap();
+        // Its comments may be put better.
+        text.split("/*").map(|part| part.split_once("*/").map_or(part, |(_, code)| code).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        code(old),
+        code(new),
+        "the header has changed, and `contract` is still 1.0: see docs/plugins/promise.md"
+    );
+}
+
 #[test]
 fn a_broken_promise_is_seen() {
     let old: Value = serde_json::from_str(

@@ -24,7 +24,7 @@
 
 #include "ai_monitor_plugin.h"
 
-/* koboldcpp.json, byte for byte: the host compares them. */
+/* The same as koboldcpp.json: the host compares them. Blanks and the order of keys do not count. */
 static const char MANIFEST[] =
     "{\n"
     "  \"contract\": \"1.0\",\n"

@@ -24,6 +24,20 @@ pub enum Event {
 }
 
 impl Event {
+    /// Reads an event as the host writes it: `event` comes first, without spaces. So those that come most, or carry
+    /// most, are read straight from the text; otherwise serde would keep all their parts until it knows which they are.
+    pub(crate) fn read(json: &[u8]) -> serde_json::Result<Event> {
+        if json.starts_with(br#"{"event":"response","#) {
+            serde_json::from_slice(json).map(Event::Response)
+        } else if json.starts_with(br#"{"event":"line","#) {
+            serde_json::from_slice(json).map(Event::Line)
+        } else if json.starts_with(br#"{"event":"start","#) {
+            serde_json::from_slice(json).map(Event::Start)
+        } else {
+            serde_json::from_slice(json)
+        }
+    }
+
     /// Its word in JSON.
     pub fn name(&self) -> &'static str {
         match self {
@@ -313,4 +327,31 @@ pub enum At {
     Headers,
     /// The body, or the stream, is not whole.
     Body,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_the_same_whether_its_name_comes_first_or_not() {
+        for json in [
+            r#"{"event":"response","request":3,"ms":4,"outcome":"ok","status":200,"body":"a \"quote\"","utf8":true,"new":1}"#,
+            r#"{"event":"response","request":3,"ms":4,"outcome":"hibernated","at":null,"headers":null}"#,
+            r#"{"event":"line","ms":4,"line":"one"}"#,
+            r#"{"event":"end","ms":4,"outcome":"reset","at":"body"}"#,
+            r#"{"event":"waited","ms":4}"#,
+            r#"{"event":"start","contract":"1.0","session":"probe","depth":"progress","deadline_ms":9,"now":"n"}"#,
+            r#"{"event":"start","session":"repair","repair":"load","args":{"a":1},"contract":"1.0","deadline_ms":9,"now":"n"}"#,
+        ] {
+            let read = Event::read(json.as_bytes()).unwrap();
+            assert_eq!(read, serde_json::from_str(json).unwrap());
+            // As nobody writes it, and as JSON allows it.
+            let last = json.replacen(r#""event":"#, r#""first":0, "event" : "#, 1);
+            assert_eq!(read, Event::read(last.as_bytes()).unwrap());
+        }
+        for json in ["", "[]", r#"{"event":"response","ms":4}"#, r#"{"event":"line","ms":4,"line":"cut"#] {
+            assert!(Event::read(json.as_bytes()).is_err(), "{json}");
+        }
+    }
 }

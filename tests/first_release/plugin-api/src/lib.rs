@@ -28,8 +28,10 @@ pub mod effect;
 pub mod event;
 pub mod export;
 pub mod io;
+pub mod limits;
 pub mod manifest;
 pub mod report;
+pub mod route;
 mod session;
 pub mod table;
 

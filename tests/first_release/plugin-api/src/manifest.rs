@@ -1,13 +1,14 @@
 //! What the host must know before, beside and without running the plugin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer};
 use serde_json::Value;
 
 use crate::{event::Depth, lenient, or_default};
 
-/// The manifest: static data, as a file beside the library and byte for byte the same from its `manifest` function.
+/// The manifest: static data, as a file beside the library, and from its `manifest` function, which says
+/// the same; see [`difference`].
 /// A key that the host does not know is a warning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -68,6 +69,25 @@ fn known_depths<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<Depth, Probe
         }
     }
     Ok(known)
+}
+
+/// Where two manifests say something else: a pointer to the first place. Blanks and the order of keys mean nothing, and
+/// `null` is what an absent key is.
+pub fn difference(one: &Value, other: &Value) -> Option<String> {
+    fn walk(at: &str, one: &Value, other: &Value) -> Option<String> {
+        match (one, other) {
+            (Value::Object(one), Value::Object(other)) => {
+                let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+                keys.into_iter().find_map(|key| {
+                    let at = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+                    walk(&at, one.get(key).unwrap_or(&Value::Null), other.get(key).unwrap_or(&Value::Null))
+                })
+            }
+            _ if one == other => None,
+            _ => Some(at.to_owned()),
+        }
+    }
+    walk("", one, other)
 }
 
 /// One rule of identification: it holds when all of its checks do.
@@ -159,7 +179,7 @@ pub struct ProcessSpec {
     /// What makes the tokens, below the server in its process tree.
     #[serde(default, deserialize_with = "or_default")]
     pub engines: Vec<EngineSpec>,
-    /// What it means that an engine is gone.
+    /// What it means that an engine is gone, of whose kind nothing else is said.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub lost_engine: Option<LostEngine>,
 }
@@ -176,6 +196,9 @@ pub struct EngineSpec {
     /// Each equals an argument, or the file name of one.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
+    /// What it means that one of this kind is gone; `process.lost_engine` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub lost_engine: Option<LostEngine>,
 }
 
 /// What becomes of a backend that lost an engine.
@@ -184,7 +207,7 @@ pub struct EngineSpec {
 pub enum LostEngine {
     /// The backend starts a new one by itself.
     NextRequest,
-    /// Dead for good.
+    /// Dead for good: one that is lost is enough.
     Never,
 }
 

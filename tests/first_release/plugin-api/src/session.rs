@@ -41,7 +41,7 @@ impl Session {
 
     /// Takes one event and gives what the session says to it.
     pub(crate) fn step(&mut self, event: &[u8]) -> Said {
-        let event = match serde_json::from_slice::<Event>(event) {
+        let event = match Event::read(event) {
             Ok(event) => event,
             Err(e) => return Said::Error(format!("the event cannot be read: {e}")),
         };
