@@ -41,7 +41,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, path::Path};
+use std::{fmt, io::Write as _, path::Path};
 
 use crate::{event::Event, manifest::Manifest, recording::Recording, table::AimPlugin};
 pub use calls::stuck;
@@ -266,13 +266,20 @@ impl Kit {
             .collect()
     }
 
-    /// Puts all rules to the test, for `cargo test`.
+    /// Puts all rules to the test, for `cargo test`. Where its answers did not lead is written to standard error, also
+    /// of a test that passes.
     ///
     /// # Panics
     /// With all that failed, if any did.
     pub fn assert(&self) {
-        let failed: Vec<String> = self
-            .run()
+        let verdicts = self.run();
+        for (rule, verdict) in &verdicts {
+            if let (REACH, Verdict::DoesNotApply(text)) = (rule.name, verdict) {
+                // Not by `eprintln!`, which a test that passes keeps to itself. Nobody is left to be told of an error.
+                let _ = writeln!(std::io::stderr(), "NOT TESTED: {text}.");
+            }
+        }
+        let failed: Vec<String> = verdicts
             .into_iter()
             .filter_map(|(rule, verdict)| match verdict {
                 Verdict::Failed { why, session } => {

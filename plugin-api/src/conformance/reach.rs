@@ -119,13 +119,14 @@ fn judged(play: &Play) -> Vec<String> {
 fn missing(name: &str, reached: &Reached<'_>) -> Option<String> {
     let unasked: Vec<String> =
         reached.routes.iter().filter(|(_, is_asked)| !**is_asked).map(|(route, _)| format!("`{route}`")).collect();
-    // Some few say enough.
-    let why = reached.judged.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-    match (unasked.is_empty(), reached.taken) {
-        (true, true) => None,
-        (true, false) if reached.judged.is_empty() => Some(format!("{name}: it never came to a good end")),
-        (true, false) => Some(format!("{name}: {why}")),
-        (false, _) if reached.judged.is_empty() => Some(format!("{name}: it never asked for {}", unasked.join(", "))),
-        (false, _) => Some(format!("{name}: it never asked for {}; {why}", unasked.join(", "))),
+    let mut parts = Vec::new();
+    if !unasked.is_empty() {
+        parts.push(format!("it never asked for {}", unasked.join(", ")));
     }
+    if !reached.taken {
+        // Some few say enough.
+        let judged: Vec<_> = reached.judged.iter().take(3).cloned().collect();
+        parts.push(if judged.is_empty() { "it never came to a good end".into() } else { judged.join(", ") });
+    }
+    (!parts.is_empty()).then(|| format!("{name}: {}", parts.join("; ")))
 }
