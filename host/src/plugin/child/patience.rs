@@ -74,7 +74,9 @@ fn seen(_process: u32) -> Option<Seen> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    #[cfg(target_os = "linux")]
+    use std::future::pending;
+    use std::future::ready;
 
     use super::*;
 
