@@ -280,7 +280,7 @@ mod tests {
         symlink("small.so.1", &path).unwrap();
         assert!(check(&path).is_ok(), "within the folder is well");
         std::fs::remove_file(&path).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         assert!(refusal(&path).to_string().contains("no regular file"), "{}", refusal(&path));
     }
 }
