@@ -32,6 +32,8 @@ struct Reached<'a> {
     routes: BTreeMap<&'a str, bool>,
     /// Some session took all its answers for the backend's.
     taken: bool,
+    /// The real server's answers were given for it.
+    recorded: bool,
     /// What else became of answers: `GET /path was judged foreign`.
     judged: BTreeSet<String>,
 }
@@ -45,6 +47,7 @@ fn reach(kit: &Kit) -> Verdict {
     for base in &base::all(kit, &manifest) {
         let play = corpus::one(table, base, Twist::Good, When::All);
         let Some(reached) = all.get_mut(&name(&play.start.session)) else { continue };
+        reached.recorded |= base.recorded;
         reached.taken |= takes_all(&play);
         reached.judged.extend(judged(&play));
         for (request, _) in play.requests() {
@@ -67,7 +70,8 @@ fn reach(kit: &Kit) -> Verdict {
     }
     Verdict::DoesNotApply(format!(
         "the kit's answers did not lead everywhere ({given}), and what the plugin does further on was not put to the \
-         test:\n{}\nGive the kit what the real server says: `ai-monitor plugin run LIBRARY --url URL --depth DEPTH \
+         test:\n{}\nGive the kit what the real server says, a recording for each line above (one of another depth says \
+         nothing to it): `ai-monitor plugin run LIBRARY --url URL --depth DEPTH \
          --record FILE` (a repair: `--repair NAME`) while it is idle, busy, loading…; then `ai-monitor plugin check \
          LIBRARY --recording FILE`, or `.recordings_in(FOLDER)` in a test",
         not_reached.join("\n")
@@ -128,5 +132,6 @@ fn missing(name: &str, reached: &Reached<'_>) -> Option<String> {
         let judged: Vec<_> = reached.judged.iter().take(3).cloned().collect();
         parts.push(if judged.is_empty() { "it never came to a good end".into() } else { judged.join(", ") });
     }
-    (!parts.is_empty()).then(|| format!("{name}: {}", parts.join("; ")))
+    let recorded = if reached.recorded { "" } else { " (not recorded)" };
+    (!parts.is_empty()).then(|| format!("{name}: {}{recorded}", parts.join("; ")))
 }

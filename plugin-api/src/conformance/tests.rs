@@ -621,7 +621,7 @@ fn where_the_kits_answers_do_not_lead_is_told() {
     let text = told(Kit::new(table::<TrustsAKey>()));
     for part in [
         "no recording of the real server was given",
-        "liveness: `GET /health` was judged foreign",
+        "liveness: `GET /health` was judged foreign (not recorded)",
         "readiness: it never asked for `GET /models`; `GET /health` was judged foreign",
         "--record FILE",
     ] {
