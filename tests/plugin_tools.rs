@@ -381,6 +381,30 @@ fn a_manifest_beside_that_differs_is_told() {
     assert!(told.contains("`/ports`: the file has [5002], the library [5001]"), "{told}");
     let told = fails(&["plugin", "check", &library, "--only", "manifest_equals_its_fil"]);
     assert!(told.contains("did you mean manifest_equals_its_file"), "{told}");
+
+    let server = Canned::start(&[("GET /api/extra/version", answer(200, VERSION))]);
+    let look = ["plugin", "run", &library, "--url", &server.url()];
+    let told = succeeds(&look);
+    assert!(told.contains("something else than the library at /ports") && told.contains("would not load it"), "{told}");
+    fs::write(&manifest, "{").expect("the manifest");
+    assert!(succeeds(&look).contains("the manifest beside the library cannot be read"), "{told}");
+}
+
+#[test]
+fn a_misspelled_key_of_a_manifest_is_told_where_the_author_looks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = new_in_c(folder.path(), |source| source.replace(r#"\"ports\""#, r#"\"port\""#));
+    let manifest = folder.path().join("mine/mine.json");
+    let right = fs::read_to_string(&manifest).expect("the manifest");
+    fs::write(&manifest, right.replace("\"ports\"", "\"port\"")).expect("the manifest");
+    let server = Canned::start(&[("GET /api/extra/version", answer(200, VERSION))]);
+    let told = succeeds(&["plugin", "run", &library, "--url", &server.url()]);
+    assert!(told.contains("the manifest has /port, which this ai-monitor does not know"), "{told}");
+    let plugins = text(&folder.path().join("plugins"));
+    let data = text(&folder.path().join("data"));
+    let install = ["plugin", "install", &library, "--yes", "--plugin-dir", &plugins, "--data-dir", &data];
+    let told = monitor(&[&install[..], &["--listen", "127.0.0.1:1"]].concat());
+    assert!(printed(&told).contains("the manifest has /port"), "{}", printed(&told));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ai_monitor_plugin_api::{
     event::Depth,
-    manifest::{Check, Manifest},
+    manifest::{self, Check, Manifest},
     route::Route,
     table::{AIM_ABI, CONTRACT},
 };
@@ -59,8 +59,7 @@ pub enum ManifestError {
 
 /// Reads a manifest and checks it.
 pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
-    let manifest: Manifest =
-        serde_json::from_slice(bytes).map_err(|e| ManifestError::Unreadable(text::plain(&e.to_string())))?;
+    let manifest: Manifest = manifest::read(bytes).map_err(|error| ManifestError::Unreadable(text::plain(&error)))?;
     check(&manifest)?;
     for key in unknown_keys(bytes, &manifest) {
         tracing::warn!(plugin = manifest.id, key, "the manifest has a key that this monitor does not know");
@@ -69,7 +68,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
 }
 
 /// Pointers to what is in the text of a manifest and was not read.
-pub(super) fn unknown_keys(bytes: &[u8], manifest: &Manifest) -> Vec<String> {
+pub fn unknown_keys(bytes: &[u8], manifest: &Manifest) -> Vec<String> {
     fn walk(at: &str, written: &Value, read: Option<&Value>, unknown: &mut Vec<String>) {
         match (written, read) {
             (Value::Null, _) => {}

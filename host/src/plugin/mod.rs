@@ -35,7 +35,7 @@ use ai_monitor_plugin_api::{manifest::Manifest, table::AimPlugin};
 pub use self::{
     absent::Absent,
     catalogue::{Catalogue, ManageError, view_unattended},
-    check::{ManifestError, is_id},
+    check::{ManifestError, is_id, unknown_keys},
     child::{Isolation, as_plugin_child},
     ended::{Ended, Listener},
     grants::{Asks, Grants},

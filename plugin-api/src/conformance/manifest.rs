@@ -113,7 +113,7 @@ fn reads(kit: &Kit) -> Verdict {
         Ok(bytes) => bytes,
         Err(why) => return Verdict::DoesNotApply(why),
     };
-    let read = serde_json::from_slice::<Manifest>(&bytes);
+    let read = crate::manifest::read(&bytes);
     Verdict::of(read.map(|manifest| manifest.id).map_err(|error| format!("it cannot be read: {error}")))
 }
 
@@ -395,7 +395,7 @@ fn identify(manifest: &Manifest) -> Result<String, String> {
             }
             let pointers = check.has.iter().chain(check.equals.keys());
             if let Some(wrong) = pointers.into_iter().find(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
-                return Err(format!("`{at}` has {wrong:?}, which is no JSON pointer"));
+                return Err(format!("`{at}` has {wrong:?}, which is no JSON pointer: one begins with `/`"));
             }
             if let Some(name) = check.header.keys().find(|name| name.to_ascii_lowercase() != **name) {
                 return Err(format!("`{at}.header` has {name:?}: names are in lower case"));

@@ -15,7 +15,7 @@ use super::{question, source, way::Way};
 use crate::{
     cli::client::Client,
     config::Flags,
-    plugin::{Grants, PluginState, PluginView, Problem, Refusal, Store, folder},
+    plugin::{Grants, PluginState, PluginView, Problem, Refusal, Store, folder, text::plain, unknown_keys},
 };
 
 /// A running monitor takes the library up within this, or says why not.
@@ -48,6 +48,7 @@ pub(super) async fn install(
     let asks = Grants::of(&manifest);
     say!("{} {} ({}) may ask a target:", manifest.id, manifest.version, manifest.label);
     show!("{}", question::lines(&asks));
+    say_unknown_keys(&manifest_text, &manifest);
     let before = all.one(&manifest.id).cloned();
     if let Some(before) = &before {
         say!("{}", in_place_of(before, &asks));
@@ -73,6 +74,13 @@ pub(super) async fn install(
             Ok(ExitCode::SUCCESS)
         }
         Way::Monitor { client, .. } => taken_up(&way, client, &manifest, &asks, &placed).await,
+    }
+}
+
+/// A misspelled key is no error, for a newer contract may have it; but who misspelled it wants to hear of it.
+pub(super) fn say_unknown_keys(text: &[u8], manifest: &Manifest) {
+    for key in unknown_keys(text, manifest) {
+        say!("note: the manifest has {}, which this ai-monitor does not know: it has no effect", plain(&key));
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use ai_monitor_plugin_api::{
     event::{Depth, InferenceAsk, Process},
-    manifest::Manifest,
+    manifest::{self, Manifest},
     recording::{Header, RECORDING, Recording},
     table::CONTRACT,
 };
@@ -15,11 +15,12 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{source::Source, trace::Traced};
+use super::{install, source::Source, trace::Traced};
 use crate::{
     cli::run::plugins_known,
     config::{self, Flags},
     health::observation::SessionEnd,
+    plugin::text::plain,
     probe::{
         http::{Driver, TargetClient},
         identify::{identify_by, tells_flavours},
@@ -83,8 +84,12 @@ fn pair(text: &str) -> Result<(String, Value), String> {
 }
 
 pub(super) async fn run(flags: &Flags, args: Args) -> anyhow::Result<ExitCode> {
-    let plugin = Source::find(flags, &args.plugin).await?.open().await?;
+    let source = Source::find(flags, &args.plugin).await?;
+    let plugin = source.open().await?;
     let manifest = plugin.manifest().clone();
+    if let Some(beside) = source.manifest_beside()? {
+        compare(&beside, &manifest);
+    }
     let settings = settings(&manifest, &args.settings)?;
     let (processes, addresses) = match processes(&args.url, &manifest) {
         Some((processes, addresses)) => (Some(processes), addresses),
@@ -158,6 +163,22 @@ pub(super) async fn run(flags: &Flags, args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// What the monitor will say of the manifest beside the library; here the library's own is used.
+fn compare(beside: &[u8], own: &Manifest) {
+    match manifest::read(beside).map(|file| (manifest::difference(&json(&file), &json(own)), file)) {
+        Ok((None, file)) => install::say_unknown_keys(beside, &file),
+        Ok((Some(at), _)) => say!(
+            "note: the manifest beside the library says something else than the library at {}: ai-monitor would not load it. Put the manifest of this build beside it",
+            plain(&at)
+        ),
+        Err(error) => say!("note: the manifest beside the library cannot be read: {}", plain(&error)),
+    }
+}
+
+fn json(manifest: &Manifest) -> Value {
+    serde_json::to_value(manifest).unwrap_or_default()
 }
 
 /// As a target's: nothing that the manifest does not know, and its defaults filled in.
