@@ -83,7 +83,17 @@ fn name(text: &str) -> Result<Cow<'_, str>, String> {
 }
 
 fn part<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| format!("the {what} cannot be read: {error}"))
+    serde_json::from_str(text).map_err(|error| format!("the {what} cannot be read: {error}{}", behind(text, &error)))
+}
+
+/// What stands in front of the place of an error: its author sees the place, and not the whole text.
+fn behind(text: &str, error: &serde_json::Error) -> String {
+    if error.line() != 1 || error.column() < 2 {
+        return String::new();
+    }
+    let boundary = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let to = boundary(error.column());
+    format!(", which is behind {}", &text[boundary(to.saturating_sub(40))..to])
 }
 
 fn reporting<R: DeserializeOwned>(text: &str) -> Result<R, String> {
@@ -170,6 +180,10 @@ mod tests {
         assert!(error(r#"{"effect":"wait"}"#).contains("missing field `ms`"));
         assert!(error(r#"{"effect":"request","path":"/"}"#).contains("missing field `method`"));
         assert!(error(r#"{"effect":"report"}"#).contains("missing field `report`"));
+        // Whoever wrote it sees where, whatever stands around it.
+        let told = error("{\"effect\":\"report\",\"report\":{\"version\":\"\u{e4}\",\"phase\":7,\"models\":7}}");
+        assert!(told.ends_with(r#""models":7"#) && told.contains(", which is behind "), "{told}");
+        assert!(told.contains(r#", which is behind "#) && told.contains(r#""phase":7"#), "{told}");
         assert!(error(r#"{"effect":"report","report":{"models":7}}"#).starts_with("the report cannot be read"));
         assert!(Wanted::read(b"{\"effect\":\"\xff\"}", false).unwrap_err().contains("not UTF-8"));
         let long = format!(r#"{{"effect":"{}"}}"#, "ä".repeat(100_000));

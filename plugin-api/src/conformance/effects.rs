@@ -215,7 +215,11 @@ fn routes(scene: &Scene<'_>) -> Result<bool, String> {
             return Ok(());
         }
         let local = if local { "local " } else { "" };
-        Err(format!("{local}{} {path} is not among the routes of this session", method.as_str()))
+        let has = if granted.is_empty() { "none".into() } else { granted.join(", ") };
+        Err(format!(
+            "{local}{} {path} is not among the routes that the manifest has for this session ({has})",
+            method.as_str()
+        ))
     })
 }
 

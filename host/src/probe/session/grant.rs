@@ -14,8 +14,8 @@ const DEFAULT_BODY: usize = 1024 * 1024;
 pub(super) enum NotGranted {
     #[error(transparent)]
     Path(#[from] BadPath),
-    #[error("{0} is not among the routes that the manifest asks for here")]
-    Route(String),
+    #[error("{asked} is not among the routes that the manifest asks for here ({granted})")]
+    Route { asked: String, granted: String },
     #[error("the address {0:?} is not among start.processes")]
     Address(String),
     #[error("the header {0:?} is the host's to set")]
@@ -43,12 +43,19 @@ pub(super) struct Granted {
 #[derive(Debug, Clone)]
 pub(super) struct Grant {
     routes: Vec<Route>,
+    /// The same as the manifest writes them, for who has to mend it: the first few.
+    shown: String,
     addresses: BTreeMap<String, SocketAddr>,
 }
 
 impl Grant {
     pub fn new(routes: &[String]) -> Grant {
-        Grant { routes: routes.iter().filter_map(|route| Route::parse(route)).collect(), addresses: BTreeMap::new() }
+        let shown = match routes {
+            [] => "none".into(),
+            all => super::cut(&all.join(", ")),
+        };
+        let routes = routes.iter().filter_map(|route| Route::parse(route)).collect();
+        Grant { routes, shown, addresses: BTreeMap::new() }
     }
 
     /// Only loopback addresses are taken: nothing else beside the target can be reached.
@@ -67,8 +74,8 @@ impl Grant {
         let local = to != To::Target;
         if !self.routes.iter().any(|route| route.grants(local, request.method, path.without_query())) {
             let local = if local { "local " } else { "" };
-            let route = format!("{local}{} {}", request.method.as_str(), super::cut(path.without_query()));
-            return Err(NotGranted::Route(route));
+            let asked = format!("{local}{} {}", request.method.as_str(), super::cut(path.without_query()));
+            return Err(NotGranted::Route { asked, granted: self.shown.clone() });
         }
         if let Some(body) = &request.body
             && body.len() > REQUEST_BODY_MAX
@@ -143,7 +150,7 @@ mod tests {
             json!({"to": "1/4000"}),
         ] {
             let error = grant.check(&request(refused.clone())).unwrap_err();
-            assert!(matches!(error, NotGranted::Route(_)), "{refused}: {error}");
+            assert!(matches!(error, NotGranted::Route { .. }), "{refused}: {error}");
         }
     }
 
@@ -151,7 +158,7 @@ mod tests {
     fn any_route_is_any_route_of_the_target_but_not_of_its_children() {
         let grant = grant(&["* *"]);
         assert!(grant.check(&request(json!({"method": "POST", "path": "/x"}))).is_ok());
-        assert!(matches!(grant.check(&request(json!({"to": "1/4000"}))), Err(NotGranted::Route(_))));
+        assert!(matches!(grant.check(&request(json!({"to": "1/4000"}))), Err(NotGranted::Route { .. })));
     }
 
     #[test]

@@ -262,7 +262,7 @@ async fn a_request_that_is_not_granted_ends_the_session_and_touches_nothing() {
     let mut plan = Stage::at(server.address()).plan();
     plan.grant = Grant::new(&["GET /api/ps".into()]);
     let (run, _) = Stage::at(server.address()).play_steps(vec![effect(get("/api/delete"))], plan).await;
-    let expected = "GET /api/delete is not among the routes that the manifest asks for here";
+    let expected = "GET /api/delete is not among the routes that the manifest asks for here (GET /api/ps)";
     assert_eq!(run.ended, Err(SessionEnd::ProtocolError(expected.into())));
     assert_eq!(server.connections(), 0);
 }
