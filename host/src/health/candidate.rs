@@ -291,7 +291,7 @@ fn stalled(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
         return None;
     }
     let mut c = Candidate::new(FaultClass::Stalled, Depth::Progress)
-        .fact("in_flight", json!(health.running + health.queued))
+        .fact("in_flight", json!(health.requests()))
         .fact("flat_for", json!(if in_flight { still_for } else { flat_for }.as_secs_f64()))
         .fact("own_request", json!(look.signals.own_requests > 0));
     c.model = engine_model(look, stopped.map(|p| p.session_id.as_str()));
@@ -308,7 +308,7 @@ fn stalled(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
     if in_flight {
         c = c.line(
             "progress",
-            format!("{} in flight, flat for {} s", health.running + health.queued, still_for.as_secs()),
+            format!("{} in flight, flat for {} s", health.requests(), still_for.as_secs()),
         );
     }
     let long_enough = |time: Duration| time >= facts.stall_after;

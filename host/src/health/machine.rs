@@ -338,8 +338,8 @@ impl Health {
     fn notice_work(&mut self, look: &Look, measures: &Measures) {
         let known: Vec<_> = look.engines().unwrap_or_default().iter().filter(|e| e.running.is_some()).collect();
         if !known.is_empty() {
-            self.running = known.iter().filter_map(|e| e.running).sum();
-            self.queued = known.iter().filter_map(|e| e.queued).sum();
+            self.running = known.iter().filter_map(|e| e.running).fold(0, u64::saturating_add);
+            self.queued = known.iter().filter_map(|e| e.queued).fold(0, u64::saturating_add);
         } else if look.engines().is_some_and(<[_]>::is_empty) {
             (self.running, self.queued) = (0, 0);
         }
@@ -375,8 +375,13 @@ impl Health {
         self.flat_for(now).min(working_for)
     }
 
+    /// Those that run and those that wait. A plugin's numbers are anything at all.
+    pub(super) fn requests(&self) -> u64 {
+        self.running.saturating_add(self.queued)
+    }
+
     pub(super) fn in_flight(&self, look: &Look) -> bool {
-        self.running + self.queued > 0 || look.signals.own_requests > 0
+        self.requests() > 0 || look.signals.own_requests > 0
     }
 
     /// A class shows itself: is it confirmed?
@@ -504,8 +509,8 @@ impl Health {
         if let Some(record) = overloaded {
             return calm(State::Busy, format!("its queue is full: {}", record.sentence()));
         }
-        if self.running + self.queued > 0 {
-            let requests = self.running + self.queued;
+        let requests = self.requests();
+        if requests > 0 {
             let s = if requests == 1 { "" } else { "s" };
             let what = probe.moving.as_deref().unwrap_or("nothing measured against it yet");
             return calm(State::Busy, format!("{requests} request{s} in flight ({what})"));

@@ -387,6 +387,19 @@ fn prompt_processing_with_still_counters_is_busy() {
     }
 }
 
+/// A plugin's numbers may be anything: their sum neither ends the monitor's task nor comes to none.
+#[test]
+fn more_requests_than_can_be_counted_are_in_flight() {
+    let most = |id: &str| Engine { id: id.into(), running: Some(u64::MAX), queued: Some(u64::MAX), ..Engine::default() };
+    let mut film = film();
+    film.look(1000, vec![ok(Depth::Liveness), ok(Depth::Readiness), working(1, 0)]);
+    film.burn(1900);
+    let report = Report { engines: Some(vec![most("a"), most("b")]), ..Report::default() };
+    let progress = said(Depth::Progress, Outcome::Ok, None, report);
+    let verdict = film.look(2000, vec![ok(Depth::Liveness), ok(Depth::Readiness), progress]);
+    assert_eq!((class(&verdict), verdict.state), (None, State::Busy), "{verdict:?}");
+}
+
 #[test]
 fn in_flight_and_flat_is_stalled_only_after_t() {
     let mut film = film();
