@@ -123,6 +123,9 @@ async fn no_view_is_wider_than_the_screen() {
     let first = Server::of(FakeMonitor::new(first)).await;
     shown.plugins = plugins();
     shown.plugins.plugins[0].why = "x".repeat(300);
+    shown.plugins.plugins[0].label = "x".repeat(128);
+    shown.plugins.plugins[0].version = "1".repeat(128);
+    shown.plugins.files[0].file = format!("/data/plugins/{}.so", "x".repeat(250));
     let paths = ["/", "/ai-monitor/targets/coder", "/ai-monitor/incidents", "/ai-monitor/logs", "/ai-monitor/plugins"];
     let configured = Server::of(FakeMonitor::new(shown)).await;
     let pages = paths.map(|path| format!("{}{path}", configured.base()));
@@ -133,6 +136,9 @@ async fn no_view_is_wider_than_the_screen() {
             browser.until(HEADLINE).await;
             let wide = browser.eval("document.documentElement.scrollWidth").await;
             assert!(wide.as_u64().unwrap() <= u64::from(width), "{page} is {wide} wide at {width}");
+            // What is wider than its panel is out of sight in it, buttons and all.
+            let outside = "[...document.querySelectorAll('.panel')].map(p => p.scrollWidth - p.clientWidth).filter(px => px > 0).join()";
+            assert_eq!(browser.eval(outside).await, "", "{page} at {width}");
         }
     }
     assert_eq!(browser.complaints().await, [""; 0]);
