@@ -23,7 +23,7 @@ mod targets;
 mod v43;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 

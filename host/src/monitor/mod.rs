@@ -18,11 +18,13 @@ pub mod view;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
     task::JoinSet,
@@ -36,13 +38,14 @@ use self::{
     board::{Board, Own},
     handle::{Answer, Handle, Manage, SwitchError, UnknownTarget},
     target::{Message, TargetTask},
-    view::{HealAnswer, Snapshot},
+    view::{HealAnswer, Snapshot, TargetView},
 };
 use crate::{
     config::{
         model::{Config, Target},
         switches::{NotSaved, Switches},
     },
+    health::state::State,
     journal::{
         Journal,
         record::{Ended, IncidentId, Record},
@@ -173,6 +176,7 @@ impl Monitor {
     pub async fn add(&self, target: Target, first: Duration) {
         let (sender, inbox) = mpsc::channel(64);
         let name = target.name.clone();
+        let shown = name.clone();
         let addresses = local_addresses(&target.url);
         let mut task = TargetTask::new(self.core.clone(), target, inbox, addresses);
         // On view at once, in the order of adding: who asks next must not miss it.
@@ -180,7 +184,8 @@ impl Monitor {
         if let Ok(mut targets) = self.targets.lock() {
             targets.insert(name, sender);
         }
-        self.tasks.lock().await.spawn(task.run(first));
+        let core = self.core.clone();
+        self.tasks.lock().await.spawn(async move { told_if_broken(&core.board, &shown, task.run(first)).await });
     }
 
     /// Troubles of the monitor itself, and the servers' output files.
@@ -232,6 +237,21 @@ impl Monitor {
 /// What was not saved is not switched.
 fn saved(result: Result<bool, NotSaved>) -> Result<bool, SwitchError> {
     result.map_err(|error| SwitchError::NotSaved(error.to_string()))
+}
+
+/// A target's task. A bug of ours that ends it ends no other; and what was last seen of the target must not stand there as
+/// if it were still looked at.
+async fn told_if_broken(board: &Board, target: &str, task: impl Future<Output = ()>) {
+    if AssertUnwindSafe(task).catch_unwind().await.is_ok() {
+        return;
+    }
+    let why = "a bug of ai-monitor ended the watch over it, see the log: report it, and start ai-monitor again";
+    tracing::error!("{target}: {why}");
+    board.trouble(&format!("target {target}"), Some(format!("{target}: {why}")));
+    let view = board.snapshot().targets.iter().find(|view| view.name == target).cloned();
+    if let Some(view) = view {
+        board.put(TargetView { state: State::Unknown, why: why.into(), step: None, fault: None, ..view });
+    }
 }
 
 /// The loopback addresses that a URL may mean; empty: it is not on this machine.
@@ -313,7 +333,7 @@ impl Handle for Monitor {
             let (reply, answer) = oneshot::channel();
             let ended = |text: &str| HealAnswer { success: false, message: text.into(), incident: None };
             if sender.send(Message::Heal { force, reply }).await.is_err() {
-                return Ok(ended("the monitor is ending"));
+                return Ok(ended("it is watched no more: the monitor is ending, or `ai-monitor status` says why"));
             }
             Ok(answer.await.unwrap_or_else(|_| ended("the monitor ended before the heal did")))
         })
@@ -339,5 +359,27 @@ impl Handle for Monitor {
             Manage::Enable => plugins.set_disabled(id, false),
             Manage::Disable => plugins.set_disabled(id, true),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::tests::fake;
+
+    #[tokio::test]
+    async fn a_target_whose_task_broke_is_not_shown_as_it_was() {
+        let board = Board::new(Own::default());
+        for name in ["one", "two"] {
+            board.put(fake::target(name, State::Online));
+        }
+        told_if_broken(&board, "one", async {}).await;
+        assert_eq!(board.snapshot().troubles.len(), 0, "a task that ends is no trouble");
+        told_if_broken(&board, "one", async { panic!("a bug") }).await;
+        let snapshot = board.snapshot();
+        let states: Vec<State> = snapshot.targets.iter().map(|target| target.state).collect();
+        assert_eq!(states, [State::Unknown, State::Online]);
+        assert!(snapshot.targets[0].why.contains("a bug of ai-monitor"), "{}", snapshot.targets[0].why);
+        assert!(snapshot.troubles[0].starts_with("one: "), "{:?}", snapshot.troubles);
     }
 }

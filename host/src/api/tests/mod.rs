@@ -3,7 +3,7 @@
 mod browser;
 mod contract;
 mod documented;
-mod fake;
+pub(crate) mod fake;
 mod gate;
 mod limits;
 mod own;
