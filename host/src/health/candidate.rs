@@ -306,10 +306,7 @@ fn stalled(health: &Health, look: &Look, _: &Movement) -> Option<Candidate> {
         c = c.line("inference", "no token in the time given");
     }
     if in_flight {
-        c = c.line(
-            "progress",
-            format!("{} in flight, flat for {} s", health.requests(), still_for.as_secs()),
-        );
+        c = c.line("progress", format!("{} in flight, flat for {} s", health.requests(), still_for.as_secs()));
     }
     let long_enough = |time: Duration| time >= facts.stall_after;
     // In flight is known, or our own request is what stands still: else only a token decides.

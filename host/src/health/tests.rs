@@ -390,7 +390,8 @@ fn prompt_processing_with_still_counters_is_busy() {
 /// A plugin's numbers may be anything: their sum neither ends the monitor's task nor comes to none.
 #[test]
 fn more_requests_than_can_be_counted_are_in_flight() {
-    let most = |id: &str| Engine { id: id.into(), running: Some(u64::MAX), queued: Some(u64::MAX), ..Engine::default() };
+    let most =
+        |id: &str| Engine { id: id.into(), running: Some(u64::MAX), queued: Some(u64::MAX), ..Engine::default() };
     let mut film = film();
     film.look(1000, vec![ok(Depth::Liveness), ok(Depth::Readiness), working(1, 0)]);
     film.burn(1900);

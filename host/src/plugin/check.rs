@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use ai_monitor_plugin_api::{
     event::Depth,
+    limits::{ID_MAX, LABEL_MAX},
     manifest::{self, Check, Manifest},
     route::Route,
     table::{AIM_ABI, CONTRACT},
@@ -105,6 +106,13 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     }
     if !is_id(&manifest.id) {
         return Err(ManifestError::BadId(manifest.id.clone()));
+    }
+    for (at, text, max) in
+        [("id", &manifest.id, ID_MAX), ("version", &manifest.version, LABEL_MAX), ("label", &manifest.label, LABEL_MAX)]
+    {
+        if text.len() > max {
+            return Err(bad(at, format!("it has {} bytes, at most {max}", text.len())));
+        }
     }
     // Before anything else of it is named in an error.
     if let Some(name) = manifest.repairs.keys().find(|name| !is_word(name)) {

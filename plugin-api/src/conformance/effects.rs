@@ -10,7 +10,7 @@ use super::{
 use crate::{
     effect::Effect,
     event::{Event, Outcome, SessionKind},
-    limits::{EFFECT_MAX, REQUEST_BODY_MAX, RESPONSE_BODY_MAX},
+    limits::{EFFECT_MAX, REQUEST_BODY_MAX, REQUEST_HEAD_MAX, RESPONSE_BODY_MAX},
     route::Route,
 };
 
@@ -91,7 +91,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "request_bodies_within_limits",
-        says: "a request's body is at most 256 KiB, `max_bytes` at most 4 MiB",
+        says: "a request's path and headers are at most 16 KiB, its body 256 KiB, `max_bytes` 4 MiB",
         section: "1, limits",
         test: Test::Each { check: bodies, unless: NO_REQUEST },
     },
@@ -270,6 +270,10 @@ fn bodies(scene: &Scene<'_>) -> Result<bool, String> {
         let bytes = request.body.as_ref().map_or(0, String::len);
         if bytes > REQUEST_BODY_MAX {
             return Err(format!("a body of {bytes} bytes"));
+        }
+        let head = request.head_bytes();
+        if head > REQUEST_HEAD_MAX {
+            return Err(format!("a path and headers of {head} bytes together"));
         }
         match request.max_bytes {
             Some(max) if max > RESPONSE_BODY_MAX as u64 => Err(format!("`max_bytes` is {max}")),

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Kit, Rule, Test, Verdict, schema};
 use crate::{
     event::Depth,
+    limits::{ID_MAX, LABEL_MAX},
     manifest::{self, Manifest},
     route::Route,
     table::{AIM_ABI, CONTRACT},
@@ -55,7 +56,7 @@ pub(super) const RULES: &[Rule] = &[
         "`contract` is of this major and no newer, `abi` equals the table's",
         versions
     ),
-    rule!("manifest_id", "2, id", "`id` is [a-z][a-z0-9-]*; `version` and `label` say something", id),
+    rule!("manifest_id", "2, id", "`id` is [a-z][a-z0-9-]*; `version` and `label` say something, none too much", id),
     rule!("manifest_has_liveness", "2, probes", "there is a liveness probe", |m| {
         if m.probes.contains_key(&Depth::Liveness) {
             Ok(format!("{} depths", m.probes.len()))
@@ -210,6 +211,13 @@ fn id(manifest: &Manifest) -> Result<String, String> {
     }
     if manifest.version.trim().is_empty() || manifest.label.trim().is_empty() {
         return Err("`version` or `label` is empty".into());
+    }
+    for (name, text, max) in
+        [("id", &manifest.id, ID_MAX), ("version", &manifest.version, LABEL_MAX), ("label", &manifest.label, LABEL_MAX)]
+    {
+        if text.len() > max {
+            return Err(format!("`{name}` has {} bytes, at most {max}", text.len()));
+        }
     }
     Ok(format!("{} {}", manifest.id, manifest.version))
 }

@@ -227,6 +227,11 @@ plugin!(Sleeps, |io, start| {
     look(io, start).await
 });
 plugin!(NoTime, |io, _start| io.request(Request::get("/version", 0)).await.map(drop));
+plugin!(LongHead, |io, _start| {
+    let mut request = Request::get("/version", 1000);
+    request.headers.insert("x".into(), "a".repeat(crate::limits::REQUEST_HEAD_MAX));
+    io.request(request).await.map(drop)
+});
 plugin!(SetsHost, |io, _start| {
     let mut request = Request::get("/version", 1000);
     request.headers.insert("Authorization".into(), "Bearer x".into());
@@ -313,6 +318,7 @@ fn each_mistake_fails_the_rule_of_its_name() {
     breaks::<ShortWait>("waits_are_10_ms_or_longer");
     breaks::<Sleeps>("steps_only_compute");
     breaks::<NoTime>("requests_have_a_timeout");
+    breaks::<LongHead>("request_bodies_within_limits");
     breaks::<SetsHost>("headers_are_the_plugins_own");
     breaks::<ElsewhereTo>("addresses_are_given");
     breaks::<Unlooked>("inference_without_a_model_is_skipped");
@@ -401,6 +407,7 @@ manifests! {
     Keys, "manifest_has_known_keys", r#""label""#, r#""Label":1,"label""#;
     Versions, "manifest_versions", r#""contract":"1.0""#, r#""contract":"1.1""#;
     Id, "manifest_id", r#""id":"small""#, r#""id":"Small""#;
+    LongLabel, "manifest_id", r#""label":"Small""#, r#""label":"Smaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaall""#;
     Liveness, "manifest_has_liveness", r#""liveness""#, r#""progress""#;
     Deadlines, "manifest_deadlines", "5000", "60001";
     Routes, "manifest_routes", "GET /version", "PUT /version";

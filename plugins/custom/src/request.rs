@@ -15,6 +15,8 @@ const BODY_MAX: usize = 64 * 1024;
 const PATH_MAX: usize = 4 * 1024;
 const HEADERS_MAX: usize = 32;
 const HEADER_MAX: usize = 1024;
+/// All of a request's together: the host sends path and headers of at most 16 KiB.
+const HEADERS_BYTES_MAX: usize = 8 * 1024;
 const TIMEOUT_MAX_MS: u64 = 30 * 60 * 1000;
 
 /// They carry what only `[target.auth]` may hold.
@@ -58,6 +60,10 @@ impl Ask {
         for (name, value) in settings.headers {
             check_header(&name, &value).map_err(|why| format!("{at}.headers.{name}: {why}"))?;
             headers.insert(name.to_ascii_lowercase(), value);
+        }
+        let bytes: usize = headers.iter().map(|(name, value): (&String, &String)| name.len() + value.len()).sum();
+        if bytes > HEADERS_BYTES_MAX {
+            return Err(format!("{at}.headers: {bytes} bytes together, at most {HEADERS_BYTES_MAX}"));
         }
         if settings.body.is_some() && method != Method::Post {
             return Err(format!("{at}.body: only a POST has a body: add method = \"POST\""));

@@ -233,6 +233,7 @@ fn a_stream_and_a_vector() {
 
 #[test]
 fn wrong_settings_are_told_with_their_place_at_the_first_step_of_any_depth() {
+    let many: serde_json::Map<_, _> = (0..9).map(|n| (format!("x{n}"), json!("a".repeat(1000)))).collect();
     for (settings, place) in [
         (json!({"liveness": {"expect": {"regex": "(up"}}}), "settings.liveness.expect.regex: "),
         (json!({"liveness": {"expect": {"status": 999}}}), "settings.liveness.expect.status: "),
@@ -242,6 +243,7 @@ fn wrong_settings_are_told_with_their_place_at_the_first_step_of_any_depth() {
         (json!({"liveness": {"expect": {"pointer": "/a", "equals": 1, "one_of": [2]}}}), "settings.liveness.expect: "),
         (json!({"liveness": {"path": "/../x"}}), "settings.liveness.path: "),
         (json!({"liveness": {"headers": {"Authorization": "Bearer x"}}}), "settings.liveness.headers.Authorization: "),
+        (json!({"liveness": {"headers": many}}), "settings.liveness.headers: "),
         (json!({"readiness": {"path": "/m", "models": {"list": "models"}}}), "settings.readiness.models.list: "),
         (json!({"progress": {"path": "/m", "running": "a b"}}), "settings.progress.running: "),
         (json!({"progress": {"path": "/m", "counters": {"decode": "a{}"}}}), "settings.progress.counters.decode: "),

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use ai_monitor_plugin_api::testing;
+use ai_monitor_plugin_api::{limits::ID_MAX, testing};
 use anyhow::{Context, bail};
 
 use crate::plugin::{BUNDLED, is_id};
@@ -29,8 +29,6 @@ const DEVICES: [&str; 22] = [
     "aux", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9", "con", "lpt1", "lpt2", "lpt3",
     "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9", "nul", "prn",
 ];
-/// The longest name whose library and manifest are still files everywhere.
-const NAME_MAX: usize = 64;
 /// The checkout that this program was built from. On another machine it is not there.
 const BUILT_FROM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -82,8 +80,8 @@ fn unfit(name: &str, in_c: bool) -> Option<String> {
         let near = if near.is_empty() { String::new() } else { format!("; {near} would be one") };
         return Some(format!("{form}{near}"));
     }
-    if name.len() > NAME_MAX {
-        return Some(format!("it is longer than {NAME_MAX} letters"));
+    if name.len() > ID_MAX {
+        return Some(format!("it is longer than {ID_MAX} letters"));
     }
     if BUNDLED.into_iter().any(|table| testing::manifest(table).id == name) {
         let why = "a bundled plugin has that id, which a plugin of your own would replace";

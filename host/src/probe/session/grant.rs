@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use ai_monitor_plugin_api::{effect::Request, limits::REQUEST_BODY_MAX, route::Route};
+use ai_monitor_plugin_api::{
+    effect::Request,
+    limits::{REQUEST_BODY_MAX, REQUEST_HEAD_MAX},
+    route::Route,
+};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::probe::http::{BadPath, MAX_BODY, RequestPath, To, is_reserved};
@@ -22,6 +26,8 @@ pub(super) enum NotGranted {
     Reserved(String),
     #[error("the header {0:?} is not valid")]
     Header(String),
+    #[error("a path and headers of {0} bytes together, at most {REQUEST_HEAD_MAX} are sent")]
+    Head(usize),
     #[error("a request body of {0} bytes, at most {REQUEST_BODY_MAX} are sent")]
     Body(usize),
     #[error("max_bytes {0}, at most {MAX_BODY}")]
@@ -76,6 +82,10 @@ impl Grant {
             let local = if local { "local " } else { "" };
             let asked = format!("{local}{} {}", request.method.as_str(), super::cut(path.without_query()));
             return Err(NotGranted::Route { asked, granted: self.shown.clone() });
+        }
+        let head = request.head_bytes();
+        if head > REQUEST_HEAD_MAX {
+            return Err(NotGranted::Head(head));
         }
         if let Some(body) = &request.body
             && body.len() > REQUEST_BODY_MAX
@@ -198,6 +208,12 @@ mod tests {
         let grant = grant(&["* *"]);
         let body = "x".repeat(REQUEST_BODY_MAX + 1);
         assert!(matches!(grant.check(&request(json!({ "body": body }))), Err(NotGranted::Body(_))));
+        let long = "x".repeat(REQUEST_HEAD_MAX);
+        for head in [json!({"path": format!("/a?{long}")}), json!({"headers": {"x": long}})] {
+            assert!(matches!(grant.check(&request(head)), Err(NotGranted::Head(_))));
+        }
+        let fits = json!({"path": "/a", "headers": {"x": &long[..REQUEST_HEAD_MAX - "/a".len() - "x: \r\n".len()]}});
+        assert!(grant.check(&request(fits)).is_ok());
         assert!(grant.check(&request(json!({"max_bytes": MAX_BODY}))).is_ok());
         assert!(matches!(grant.check(&request(json!({"max_bytes": MAX_BODY + 1}))), Err(NotGranted::MaxBytes(_))));
         assert!(matches!(grant.check(&request(json!({"timeout_ms": 0}))), Err(NotGranted::NoTime)));
