@@ -473,7 +473,9 @@ fn wait_plugin(monitor: &Monitor, until: Instant, id: &str, state: &str, words: 
             let plugin = plugin(monitor, id);
             let why = plugin["why"].as_str().unwrap_or_default();
             // Where the machine is so busy that a session's time is over before its requests are.
-            let in_time = !(words.contains("more than 64 requests") && why.contains("answers of deadline"));
+            let late =
+                [("more than 64 requests", "answers of deadline"), ("more than 256 waits", "after its deadline")];
+            let in_time = !late.iter().any(|(in_time, late)| words.contains(in_time) && why.contains(late));
             if plugin["state"] == state && (why.contains(words) || !in_time) {
                 Ok(())
             } else {
