@@ -306,6 +306,19 @@ fn a_plugin_is_installed_and_removed_with_and_without_a_monitor() {
         assert!(installed.success() && text.contains("a step back, from version 2 to 1"), "{text}");
         ground.wait_version("1", true);
 
+        let built_for = |abi| Small { abi, ..Small::new("small", "3") };
+        let differs = Small { version_inside: Some("4".into()), ..Small::new("small", "3") };
+        let installed = ground.plugins.join("libsmall.so");
+        let works = fs::read(&installed).expect("it is there");
+        for (bad, words) in [(built_for(2), "for ABI 2"), (differs, "at /version")] {
+            let bad = bad.build(&ground.scratch.join(words));
+            let bad = bad.to_str().expect("a path");
+            let (refused, text) = ground.monitor.run(&["plugin", "install", bad, "--yes"]);
+            let told = text.contains(words) && text.contains("nothing was installed. What to do");
+            assert!(!refused.success() && told, "{text}");
+            assert!(fs::read(&installed).expect("it is there") == works, "what works is left: {words}");
+        }
+
         let (checked, text) = ground.monitor.run(&["plugin", "check", "small", "--only", "manifest_id"]);
         assert!(checked.success() && text.contains("ok    manifest_id"), "an installed one by its id: {text}");
         let (ran, text) = ground.monitor.run(&["plugin", "run", "small", "--url", &ground.server.url()]);

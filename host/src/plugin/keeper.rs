@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Catalogue, Grants, LoadError, Plugin, Refusal, admission, child,
+    Catalogue, Grants, Isolation, LoadError, Plugin, Refusal, admission, child,
     folder::{self, Checked, Copies, FolderWatch, Pair, PrivateCopy, Rejected},
 };
 
@@ -279,13 +279,28 @@ async fn load_copy(
     library: &Path,
     manifest: &Manifest,
 ) -> Result<Plugin, Refusal> {
-    let loading = tokio::time::timeout(LOAD_WITHIN, loader.load(copy.path())).await;
+    let plugin = loaded(loader.load(copy.path()), library, manifest).await?;
+    Ok(plugin.shown_as(library.to_owned()).holding(copy))
+}
+
+/// Waits for no longer than a load may take, and holds the library to the manifest beside it.
+async fn loaded(
+    loading: impl Future<Output = Result<Plugin, LoadError>>,
+    library: &Path,
+    manifest: &Manifest,
+) -> Result<Plugin, Refusal> {
     let hung = || Refusal::Crashed { how: format!("it did not answer for {} s", LOAD_WITHIN.as_secs()) };
+    let loading = tokio::time::timeout(LOAD_WITHIN, loading).await;
     let plugin = loading.map_err(|_| hung())?.map_err(|error| Refusal::of(error, library))?;
     if **plugin.manifest() != *manifest {
         return Err(Refusal::ManifestDiffers { at: difference(plugin.manifest(), manifest) });
     }
-    Ok(plugin.shown_as(library.to_owned()).holding(copy))
+    Ok(plugin)
+}
+
+/// Tries whether a library could be used with this manifest beside it, in a process of its own.
+pub async fn try_library(library: &Path, manifest: &Manifest) -> Result<(), Refusal> {
+    loaded(Plugin::isolated(library, &Isolation::this_program()), library, manifest).await.map(drop)
 }
 
 /// A pointer to the first place where they differ.

@@ -39,7 +39,7 @@ pub use self::{
     child::{Isolation, as_plugin_child},
     ended::{Ended, Listener},
     grants::{Asks, Grants},
-    keeper::{Keeper, Loader, Loading},
+    keeper::{Keeper, Loader, Loading, try_library},
     load::{LoadError, load_library, open_pointer},
     loader::Libraries,
     refusal::{Problem, Refusal},

@@ -15,7 +15,9 @@ use super::{question, source, way::Way};
 use crate::{
     cli::client::Client,
     config::Flags,
-    plugin::{Grants, PluginState, PluginView, Problem, Refusal, Store, folder, text::plain, unknown_keys},
+    plugin::{
+        Grants, PluginState, PluginView, Problem, Refusal, Store, folder, text::plain, try_library, unknown_keys,
+    },
 };
 
 /// A running monitor takes the library up within this, or says why not.
@@ -59,6 +61,7 @@ pub(super) async fn install(
     if !question::yes(&format!("Install it into {}?", place.display()), yes)? {
         bail!("nothing was installed");
     }
+    must_load(library, &manifest).await?;
     let placed = put(library, &manifest_text, &place)?;
     // Another file with its id would keep it out.
     let file = library.file_name().unwrap_or_default();
@@ -74,6 +77,17 @@ pub(super) async fn install(
             Ok(ExitCode::SUCCESS)
         }
         Way::Monitor { client, .. } => taken_up(&way, client, &manifest, &asks, &placed).await,
+    }
+}
+
+/// Only now, with a yes, the library is opened; and before it takes the place of one that works.
+async fn must_load(library: &Path, manifest: &Manifest) -> anyhow::Result<()> {
+    match try_library(&source::absolute(library)?, manifest).await {
+        // No fault of the plugin's. It is tried again where it is used.
+        Ok(()) | Err(Refusal::NotStarted { .. }) => Ok(()),
+        Err(refusal) => {
+            bail!("{}: {refusal}; nothing was installed. What to do: {}", library.display(), refusal.remedy())
+        }
     }
 }
 
