@@ -30,7 +30,9 @@ fn one(api: &Api, id: &str, envelope: Envelope) -> Result<Envelope, ApiError> {
     Ok(envelope.with("plugin", json(plugin)?))
 }
 
+/// A misspelled key is refused: without `asks_for` all would be granted.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Consent {
     /// What the person was shown (`asks_for`): where it differs from what the plugin asks for now, nothing is granted.
     asks_for: Option<Grants>,

@@ -48,8 +48,19 @@ pub struct Quarantine {
 #[serde(default)]
 struct Book {
     plugins: BTreeMap<String, Kept>,
+    /// An earlier file was broken: what was granted, disabled and quarantined before is not known. From then on a plugin
+    /// without an entry waits for consent, for it may be one of those.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    forgotten: bool,
     #[serde(flatten)]
     rest: Map<String, Value>,
+}
+
+impl Book {
+    /// Of an id without an entry.
+    fn unseen(&self) -> Kept {
+        Kept { grants: self.forgotten.then(Grants::default), ..Kept::default() }
+    }
 }
 
 /// It could not be saved, and so was not changed.
@@ -100,25 +111,34 @@ impl Store {
     }
 
     /// Reads it, for the monitor, which must go on. A file that is none is kept aside and said aloud
-    /// ([`Store::notice`]): then nothing counts as granted before, and what lies in the folder is granted as at its
-    /// first sight. One that cannot be read stays as it is, and until it can be, no plugin of the folder is loaded
-    /// ([`Store::unreadable`]).
+    /// ([`Store::notice`]): then nothing counts as granted, and what lies in the folder waits for consent. One that
+    /// cannot be read stays as it is, and until it can be, no plugin of the folder is loaded ([`Store::unreadable`]).
     pub fn open(data: &Path) -> Store {
         let error = match Store::read(data) {
             Ok(store) => return store,
             Err(error) => error,
         };
+        let forgotten = Book { forgotten: true, ..Book::default() };
         let (path, why, aside) = match error {
             StoreError::Unreadable { path, source } => (path, source.to_string(), None),
-            StoreError::Broken { path, source } => match keep_aside(&path) {
-                Ok(aside) => (path, source.to_string(), Some(aside)),
-                Err(error) => (path, format!("it is broken ({source}), and cannot be moved away: {error}"), None),
-            },
+            StoreError::Broken { path, source } => {
+                let moved = keep_aside(&path).map_err(|error| format!("it cannot be moved away: {error}"));
+                // At once: the next start must know it, too.
+                let saved = moved.and_then(|aside| {
+                    write(&path, &forgotten)
+                        .map_err(|error| format!("a new one cannot be saved: {error}"))
+                        .map(|()| aside)
+                });
+                match saved {
+                    Ok(aside) => (path, source.to_string(), Some(aside)),
+                    Err(error) => (path, format!("it is broken ({source}), and {error}"), None),
+                }
+            }
         };
         let shown = path.display();
         let notice = match &aside {
             Some(aside) => format!(
-                "{shown} is broken ({why}): it is kept as {}; what the plugin folder holds is granted anew, and nothing is quarantined",
+                "{shown} is broken ({why}): it is kept as {}; what you granted to plugins, disabled or had in quarantine is not known any more, so each plugin of the folder waits for consent: ai-monitor plugin list",
                 aside.display()
             ),
             None => format!(
@@ -127,7 +147,7 @@ impl Store {
         };
         tracing::warn!("{notice}");
         let unreadable = aside.is_none().then_some(why);
-        Store { path: Some(path), unreadable, notice: Some(notice), ..Store::in_memory(Book::default()) }
+        Store { path: Some(path), unreadable, notice: Some(notice), ..Store::in_memory(forgotten) }
     }
 
     /// Nothing is kept over the end of this process.
@@ -156,7 +176,8 @@ impl Store {
     }
 
     pub fn get(&self, id: &str) -> Kept {
-        self.lock().plugins.get(id).cloned().unwrap_or_default()
+        let book = self.lock();
+        book.plugins.get(id).cloned().unwrap_or_else(|| book.unseen())
     }
 
     /// Every id that was once seen in the folder.
@@ -170,7 +191,8 @@ impl Store {
             let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
             let before = self.lock().clone();
             let mut changed = before.clone();
-            edit(changed.plugins.entry(id.to_owned()).or_default());
+            let unseen = changed.unseen();
+            edit(changed.plugins.entry(id.to_owned()).or_insert(unseen));
             if changed == before {
                 return Ok(false);
             }
@@ -186,14 +208,16 @@ impl Store {
         if let Some(why) = &self.unreadable {
             return Err(NotKept::NeverRead { path: path.to_owned(), why: why.clone() });
         }
-        let not_kept = |source| NotKept::Write { path: path.to_owned(), source };
-        let text = serde_json::to_string_pretty(book).map_err(|e| not_kept(e.into()))?;
-        write_atomically(path, text.as_bytes()).map_err(not_kept)
+        write(path, book).map_err(|source| NotKept::Write { path: path.to_owned(), source })
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn write(path: &Path, book: &Book) -> std::io::Result<()> {
+    write_atomically(path, serde_json::to_string_pretty(book)?.as_bytes())
 }
 
 /// Waits for the disk without holding up the tasks that would run on this thread meanwhile.
@@ -268,6 +292,21 @@ mod tests {
     }
 
     #[test]
+    fn after_a_broken_file_nothing_is_granted_by_lying_in_the_folder_also_after_the_next_start() {
+        let data = tempfile::tempdir().unwrap();
+        assert_eq!(Store::open(data.path()).get("mine").grants, None, "never seen");
+        std::fs::write(data.path().join(FILE), "x").unwrap();
+        drop(Store::open(data.path()));
+        let again = Store::open(data.path());
+        assert_eq!(again.notice(), None);
+        assert_eq!(again.get("mine").grants, Some(Grants::default()));
+        again.change("mine", |kept| kept.disabled = true).unwrap();
+        for id in ["mine", "other"] {
+            assert_eq!(Store::open(data.path()).get(id).grants, Some(Grants::default()), "{id}");
+        }
+    }
+
+    #[test]
     fn to_read_a_broken_file_leaves_it_where_it_is() {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join(FILE);
@@ -301,7 +340,8 @@ mod tests {
             std::fs::write(data.path().join(FILE), text).unwrap();
             assert!(Store::open(data.path()).notice().is_some());
         }
-        assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 2);
+        // And the new one.
+        assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 3);
     }
 
     #[test]

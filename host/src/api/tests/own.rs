@@ -130,6 +130,8 @@ async fn plugins_are_listed_and_a_person_looks_after_them() {
     );
     // What was shown is what is granted.
     let other = json!({"asks_for": {"liveness": {"routes": ["POST /y"]}}}).to_string();
+    let misspelt = call(&server, "POST", "/api/ai-monitor/plugins/mine/consent", r#"{"ask_for": {}}"#).await;
+    assert_eq!(misspelt.status, 400, "a key that is not known must not grant all");
     assert_eq!(call(&server, "POST", "/api/ai-monitor/plugins/mine/consent", &other).await.status, 400);
     let seen = json!({"asks_for": {"liveness": {"routes": ["POST /x"]}}}).to_string();
     assert_eq!(call(&server, "POST", "/api/ai-monitor/plugins/mine/consent", &seen).await.status, 200);
