@@ -4,7 +4,12 @@
 //! installed.
 #![allow(dead_code, reason = "the tests of the API and those from end to end share it, and use different parts")]
 
-use std::{io::Write, process::Stdio, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Stdio,
+    time::Duration,
+};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -23,6 +28,19 @@ pub struct Browser {
     http: Client,
     session: String,
     _driver: Child,
+}
+
+impl Drop for Browser {
+    /// Its driver does not end it when it is killed itself.
+    fn drop(&mut self) {
+        let address = self.session.trim_start_matches("http://");
+        let Some((address, path)) = address.split_once('/') else { return };
+        let Ok(mut driver) = TcpStream::connect(address) else { return };
+        let request = format!("DELETE /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        // The answer comes when the browser is gone.
+        let _ = driver.set_read_timeout(Some(PATIENCE)).and_then(|()| driver.write_all(request.as_bytes()));
+        let _ = driver.read(&mut [0; 1024]);
+    }
 }
 
 impl Browser {
