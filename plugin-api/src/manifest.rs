@@ -20,11 +20,13 @@ pub struct Manifest {
     #[cfg_attr(test, schemars(extend("const" = crate::table::AIM_ABI)))]
     pub abi: u32,
     /// Equals `backend` in the configuration. A loaded plugin replaces a bundled one of the same id.
-    #[cfg_attr(test, schemars(regex(pattern = r"^[a-z][a-z0-9-]*$")))]
+    #[cfg_attr(test, schemars(regex(pattern = r"^[a-z][a-z0-9-]*$"), length(max = crate::limits::ID_MAX)))]
     pub id: String,
-    /// The plugin's own version.
+    /// The plugin's own version. At most 128 bytes.
+    #[cfg_attr(test, schemars(length(max = crate::limits::LABEL_MAX)))]
     pub version: String,
-    /// The backend's name, for people.
+    /// The backend's name, for people. At most 128 bytes.
+    #[cfg_attr(test, schemars(length(max = crate::limits::LABEL_MAX)))]
     pub label: String,
     /// Ports that discovery looks at.
     #[serde(default, deserialize_with = "or_default")]

@@ -64,6 +64,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Of the path and the headers together, each header as `name: value` and line end.
+    pub fn head_bytes(&self) -> usize {
+        self.path.len() + self.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>()
+    }
+
     /// A GET to the target.
     pub fn get(path: impl Into<String>, timeout_ms: u64) -> Request {
         Request {

@@ -18,9 +18,9 @@ pub struct Manifest {
     pub abi: u32,
     /// Equals `backend` in the configuration. A loaded plugin replaces a bundled one of the same id.
     pub id: String,
-    /// The plugin's own version.
+    /// The plugin's own version. At most 128 bytes.
     pub version: String,
-    /// The backend's name, for people.
+    /// The backend's name, for people. At most 128 bytes.
     pub label: String,
     /// Ports that discovery looks at.
     #[serde(default, deserialize_with = "or_default")]
@@ -69,6 +69,35 @@ fn known_depths<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<Depth, Probe
         }
     }
     Ok(known)
+}
+
+/// Reads a manifest. What of its meaning is wrong is not looked at.
+///
+/// # Errors
+/// What cannot be read, and where. Of a key that is missing, the keys that are there in its place are told: mostly one of
+/// them was meant.
+pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let said = error.to_string();
+        missing_key(bytes, &said).unwrap_or(said)
+    })
+}
+
+/// The parser's own place of a missing key is behind the whole table that has it not.
+fn missing_key(bytes: &[u8], said: &str) -> Option<String> {
+    // Keys of its tables within tables have other names, and of their places the parser says nothing.
+    const AT_THE_TOP: [&str; 6] = ["contract", "abi", "id", "version", "label", "probes"];
+    let (place, rest) = said.split_once("missing field `")?;
+    let field = rest.split('`').next()?;
+    let written: Value = serde_json::from_slice(bytes).ok()?;
+    let table = match place.strip_suffix(": ") {
+        Some(place) => written.get("probes")?.get(place.strip_prefix("probes.")?)?,
+        None if AT_THE_TOP.contains(&field) => &written,
+        None => return None,
+    };
+    let there: Vec<String> = table.as_object()?.keys().take(16).map(|key| format!("`{key}`")).collect();
+    let there = if there.is_empty() { "nothing".into() } else { there.join(", ") };
+    Some(format!("{place}missing field `{field}`; there is {there}"))
 }
 
 /// Where two manifests say something else: a pointer to the first place. Blanks and the order of keys mean nothing, and
@@ -276,4 +305,22 @@ pub struct Rival {
     /// The image of a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_missing_key_is_told_with_the_keys_that_are_there() {
+        let told = |text: &str| super::read(text.as_bytes()).unwrap_err();
+        let head = r#""contract":"1.0","abi":1,"id":"a","version":"1","label":"A""#;
+        let deadline = told(&format!(r#"{{{head},"probes":{{"liveness":{{"routes":["GET /"],"deadline":5}}}}}}"#));
+        assert_eq!(deadline, "probes.liveness: missing field `deadline_ms`; there is `deadline`, `routes`");
+        let probes = told(&format!(r#"{{{head},"probe":{{}}}}"#));
+        assert!(probes.starts_with("missing field `probes`; there is `abi`"), "{probes}");
+        assert!(probes.contains("`probe`") && !probes.contains("line"), "{probes}");
+        // What is said of a place within a list stays the parser's.
+        let check = told(&format!(r#"{{{head},"probes":{{}},"identify":[{{"is":"certain","every":[]}}]}}"#));
+        assert!(check.starts_with("missing field `all` at line 1"), "{check}");
+        assert!(told("{").contains("at line 1"));
+    }
 }

@@ -59,7 +59,7 @@ impl Session {
             Poll::Ready(Ok(report)) => Said::Report(report),
             Poll::Ready(Err(text)) => Said::Error(text),
             Poll::Pending => match self.channel.take_effect() {
-                Some(effect) => match serde_json::to_vec(&effect) {
+                Some(effect) => match write(&effect) {
                     Ok(json) => Said::Effect(json),
                     Err(e) => Said::Error(format!("the effect cannot be written: {e}")),
                 },
@@ -67,6 +67,15 @@ impl Session {
             },
         }
     }
+}
+
+/// Room for most effects and reports, in bytes: it need not be moved while it is written.
+const USUAL: usize = 1024;
+
+fn write(effect: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut json, effect)?;
+    Ok(json)
 }
 
 fn begin<P: Plugin>(channel: Channel, start: Start) -> Running {
@@ -94,7 +103,7 @@ fn finish<R: Serialize + WithinLimits>(end: Result<(), Stop>, mut report: R) -> 
     }
     match end {
         Ok(()) | Err(Stop::Enough) => {
-            serde_json::to_vec(&Last::Report { report }).map_err(|e| format!("the report cannot be written: {e}"))
+            write(&Last::Report { report }).map_err(|e| format!("the report cannot be written: {e}"))
         }
         Err(Stop::GiveUp(text)) => Err(text),
     }
