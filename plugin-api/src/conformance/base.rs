@@ -184,11 +184,17 @@ pub(super) fn recorded(recording: &Recording, number: usize) -> Option<Base> {
             Ok(Event::Response(response)) => {
                 answers_close(&mut answers, open.take());
                 if let Some(request) = asked.take() {
-                    open = Some((key(&request), Answer { response, lines: Vec::new(), end: None }));
+                    // A session that has what it wants reads no further, so that the file may have no end of it.
+                    let is_stream = request.stream && response.outcome == Outcome::Ok;
+                    let end = is_stream.then_some(End { ms: response.ms, outcome: Outcome::Ok, at: None });
+                    open = Some((key(&request), Answer { response, lines: Vec::new(), end }));
                 }
             }
             Ok(Event::Line(line)) => {
                 if let Some((_, answer)) = &mut open {
+                    if let Some(end) = &mut answer.end {
+                        end.ms = line.ms;
+                    }
                     answer.lines.push(line);
                 }
             }

@@ -144,6 +144,7 @@ pub struct Kit {
     seed: u64,
     fuzzed: u32,
     alone: bool,
+    everywhere: bool,
 }
 
 // SAFETY: the pointer is to immutable data that lives for ever.
@@ -164,7 +165,7 @@ impl Kit {
     /// `table` must point to a table of the contract that lives for ever; where its `abi` differs from this crate's,
     /// only these first four bytes need to be readable.
     pub unsafe fn from_pointer(table: *const AimPlugin) -> Kit {
-        Kit { table, file: None, recordings: Vec::new(), seed: SEED, fuzzed: FUZZED, alone: false }
+        Kit { table, file: None, recordings: Vec::new(), seed: SEED, fuzzed: FUZZED, alone: false, everywhere: false }
     }
 
     /// The bytes of the manifest beside the library.
@@ -203,6 +204,14 @@ impl Kit {
     /// Nothing else runs in this process: its memory and its clock can be measured.
     pub fn alone(mut self) -> Kit {
         self.alone = true;
+        self
+    }
+
+    /// The recordings must lead to every route of the manifest, each with a good answer that the plugin takes for the
+    /// backend's; the kit's own answers do not count. Then [`Kit::assert`] fails where a new route comes without a
+    /// session.
+    pub fn recordings_lead_everywhere(mut self) -> Kit {
+        self.everywhere = true;
         self
     }
 
@@ -290,6 +299,12 @@ impl Kit {
                 _ => None,
             })
             .collect();
+        let unled = if self.everywhere { reach::by_recordings(self) } else { Vec::new() };
+        assert!(
+            unled.is_empty(),
+            "the recordings alone do not lead to every route of the manifest: give the kit one of each\n{}",
+            unled.join("\n")
+        );
         assert!(failed.is_empty(), "{} rules of the contract are broken:\n\n{}", failed.len(), failed.join("\n\n"));
     }
 

@@ -4,15 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Kit, Rule, Test, Verdict, base, corpus,
+    Kit, Rule, Test, Verdict,
+    base::{self, Base},
+    corpus,
     play::Play,
     world::{Twist, When, word},
 };
 use crate::{
-    event::SessionKind,
+    event::{Outcome, SessionKind},
     manifest::Manifest,
     report::{Judged, RepairReport, RepairResult, Report},
     route::Route,
+    table::AimPlugin,
 };
 
 /// The name of the rule that tells what was not put to the test.
@@ -25,11 +28,20 @@ pub(super) const RULES: &[Rule] = &[Rule {
     test: Test::Once(reach),
 }];
 
+/// How far a session came with a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum How {
+    Never,
+    Asked,
+    /// It got a good answer, which was taken for the backend's.
+    Taken,
+}
+
 /// All sessions of one depth, or of one repair.
 #[derive(Default)]
 struct Reached<'a> {
-    /// The routes of the manifest, each with whether a session asked for it.
-    routes: BTreeMap<&'a str, bool>,
+    /// The routes of the manifest, each with how far a session came with it.
+    routes: BTreeMap<&'a str, How>,
     /// Some session took all its answers for the backend's.
     taken: bool,
     /// The real server's answers were given for it.
@@ -43,21 +55,7 @@ fn reach(kit: &Kit) -> Verdict {
         Ok(ready) => ready,
         Err(verdict) => return verdict,
     };
-    let mut all = declared(&manifest);
-    for base in &base::all(kit, &manifest) {
-        let play = corpus::one(table, base, Twist::Good, When::All);
-        let Some(reached) = all.get_mut(&name(&play.start.session)) else { continue };
-        reached.recorded |= base.recorded;
-        reached.taken |= takes_all(&play);
-        reached.judged.extend(judged(&play));
-        for (request, _) in play.requests() {
-            let path = request.path.split('?').next().unwrap_or_default();
-            for (route, is_asked) in &mut reached.routes {
-                let grants = |route: Route| route.grants(request.to != "target", request.method, path);
-                *is_asked |= Route::parse(route).is_some_and(grants);
-            }
-        }
-    }
+    let all = reached(table, &manifest, &base::all(kit, &manifest));
     let not_reached: Vec<String> = all.iter().filter_map(|(name, reached)| missing(name, reached)).collect();
     let given = match kit.recordings.len() {
         0 => "no recording of the real server was given".to_owned(),
@@ -78,13 +76,48 @@ fn reach(kit: &Kit) -> Verdict {
     ))
 }
 
+/// What the recordings alone do not lead to, in words.
+pub(super) fn by_recordings(kit: &Kit) -> Vec<String> {
+    let (table, manifest) = match kit.ready() {
+        Ok(ready) => ready,
+        Err(verdict) => return vec![format!("{verdict:?}")],
+    };
+    let mut bases = base::all(kit, &manifest);
+    bases.retain(|base| base.recorded);
+    reached(table, &manifest, &bases).iter().filter_map(|(name, reached)| missing(name, reached)).collect()
+}
+
+fn reached<'a>(table: &'static AimPlugin, manifest: &'a Manifest, bases: &[Base]) -> BTreeMap<String, Reached<'a>> {
+    let mut all = declared(manifest);
+    for base in bases {
+        let play = corpus::one(table, base, Twist::Good, When::All);
+        let Some(reached) = all.get_mut(&name(&play.start.session)) else { continue };
+        reached.recorded |= base.recorded;
+        reached.taken |= takes_all(&play);
+        let judged = judged(&play);
+        for ((request, answer), number) in play.requests().zip(0..) {
+            let is_good = answer.is_some_and(|answer| answer.outcome == Outcome::Ok);
+            let is_judged = judged.iter().any(|judged| judged.request == number);
+            let how = if is_good && !is_judged { How::Taken } else { How::Asked };
+            let path = request.path.split('?').next().unwrap_or_default();
+            for (route, so_far) in &mut reached.routes {
+                if Route::parse(route).is_some_and(|route| route.grants(request.to != "target", request.method, path)) {
+                    *so_far = how.max(*so_far);
+                }
+            }
+        }
+        reached.judged.extend(judged.iter().filter_map(|judged| told(&play, judged)));
+    }
+    all
+}
+
 fn declared(manifest: &Manifest) -> BTreeMap<String, Reached<'_>> {
     let probes = manifest.probes.iter().map(|(depth, spec)| (depth.to_string(), &spec.routes));
     let repairs = manifest.repairs.iter().map(|(name, spec)| (format!("repair {name}"), &spec.routes));
     probes
         .chain(repairs)
         .map(|(name, routes)| {
-            let routes = routes.iter().map(|route| (route.as_str(), false)).collect();
+            let routes = routes.iter().map(|route| (route.as_str(), How::Never)).collect();
             (name, Reached { routes, ..Reached::default() })
         })
         .collect()
@@ -109,24 +142,32 @@ fn takes_all(play: &Play) -> bool {
 }
 
 /// The answers of a session that were judged to be something else than what was asked for.
-fn judged(play: &Play) -> Vec<String> {
+fn judged(play: &Play) -> Vec<Judged> {
     let Some(report) = play.report().filter(|_| play.is_probe()) else { return Vec::new() };
-    let Ok(report) = <Report as serde::Deserialize>::deserialize(report) else { return Vec::new() };
-    let told = |judged: &Judged| {
-        let (request, _) = play.requests().nth(judged.request as usize)?;
-        Some(format!("`{} {}` was judged {}", request.method.as_str(), request.path, word(&judged.outcome)))
-    };
-    report.judged.iter().filter_map(told).collect()
+    <Report as serde::Deserialize>::deserialize(report).map(|report| report.judged).unwrap_or_default()
+}
+
+/// Such an answer in words.
+fn told(play: &Play, judged: &Judged) -> Option<String> {
+    let (request, _) = play.requests().nth(judged.request as usize)?;
+    Some(format!("`{} {}` was judged {}", request.method.as_str(), request.path, word(&judged.outcome)))
 }
 
 /// In words, if something is.
 fn missing(name: &str, reached: &Reached<'_>) -> Option<String> {
-    let unasked: Vec<String> =
-        reached.routes.iter().filter(|(_, is_asked)| !**is_asked).map(|(route, _)| format!("`{route}`")).collect();
+    let only = |how: How| {
+        let routes: Vec<String> = reached
+            .routes
+            .iter()
+            .filter(|(_, so_far)| **so_far == how)
+            .map(|(route, _)| format!("`{route}`"))
+            .collect();
+        (!routes.is_empty()).then(|| routes.join(", "))
+    };
     let mut parts = Vec::new();
-    if !unasked.is_empty() {
-        parts.push(format!("it never asked for {}", unasked.join(", ")));
-    }
+    parts.extend(only(How::Never).map(|routes| format!("it never asked for {routes}")));
+    // Where no session was taken, the reason is told below.
+    parts.extend(only(How::Asked).filter(|_| reached.taken).map(|routes| format!("it took no answer to {routes}")));
     if !reached.taken {
         // Some few say enough.
         let judged: Vec<_> = reached.judged.iter().take(3).cloned().collect();

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     Io, Plugin, Stop,
-    effect::Request,
-    event::{Depth, Outcome, SessionKind, Start},
+    effect::{Effect, Request},
+    event::{Depth, End, Line, Outcome, SessionKind, Start},
     export,
+    recording::Said,
     report::{Engine, Inference, InferenceResult, Model, Phase, RepairReport, RepairResult, Symptom},
     table::{AIM_ABI, AIM_OK, AimPlugin, AimSink},
 };
@@ -588,9 +589,13 @@ impl JudgeIt for Io {
 
 /// What a toy said once.
 fn toys() -> Recording {
-    let start = Start::new(SessionKind::Probe { depth: Depth::Readiness, inference: None }, 5000, base::NOW);
     let models = json!({"kind": "toys", "rows": [{"name": "bear", "size": {"unit": "MB"}}]}).to_string();
-    let mut answers = vec!["toy 0.3.1\n".to_owned(), models].into_iter();
+    said(Depth::Readiness, &["toy 0.3.1\n", &models])
+}
+
+fn said(depth: Depth, answers: &[&str]) -> Recording {
+    let start = Start::new(SessionKind::Probe { depth, inference: None }, 5000, base::NOW);
+    let mut answers = answers.iter().copied();
     let mut live = drive::Live::new(table::<TrustsAKey>()).unwrap();
     let mut event = Event::Start(start);
     let mut steps = Vec::new();
@@ -599,7 +604,7 @@ fn toys() -> Recording {
         let said = live.step(&text).out.text();
         steps.push(crate::recording::Step { event: text, said: crate::recording::Said::Effect(said) });
         let Some(body) = answers.next() else { break };
-        let mut response = base::response(Outcome::Ok, Some(200), Some(body));
+        let mut response = base::response(Outcome::Ok, Some(200), Some(body.into()));
         response.request = steps.len() as u32 - 1;
         event = Event::Response(response);
     }
@@ -638,4 +643,41 @@ fn where_the_kits_answers_do_not_lead_is_told() {
     let text = told(Kit::new(table::<TrustsAKey>()).recordings([toys()]));
     assert!(text.contains("1 recording was given") && !text.contains("readiness"), "{text}");
     assert!(matches!(Kit::new(table::<Small>()).test(rule), Verdict::Passed(_)));
+}
+
+#[test]
+fn what_the_recordings_alone_do_not_lead_to_fails_where_they_must() {
+    let kit = |recordings: Vec<Recording>| Kit::new(table::<TrustsAKey>()).recordings(recordings);
+    let unled = |recordings| reach::by_recordings(&kit(recordings));
+    let alive = || said(Depth::Liveness, &["toy 0.3.1\n"]);
+    assert_eq!(unled(vec![alive(), toys()]), Vec::<String>::new());
+    assert_eq!(
+        unled(vec![toys()]),
+        ["liveness: it never asked for `GET /health`; it never came to a good end (not recorded)"]
+    );
+    let others = said(Depth::Readiness, &["toy 0.3.1\n", "{}"]);
+    assert_eq!(unled(vec![alive(), others]), ["readiness: `GET /models` was judged foreign"]);
+    // A good end by another way does not make up for it.
+    let failed = |kit: Kit| {
+        let failed = std::panic::catch_unwind(|| kit.recordings_lead_everywhere().assert()).expect_err("it passed");
+        *failed.downcast::<String>().expect("a text")
+    };
+    let text = failed(Kit::new(table::<Small>()));
+    assert!(text.contains("give the kit one of each") && text.contains("liveness: it never asked for"), "{text}");
+}
+
+/// As most sessions of inference are kept: the last line is there, and the plugin did not ask for what follows.
+#[test]
+fn a_recorded_stream_is_played_without_its_end_too() {
+    let request = Request { stream: true, ..Request::get("/chat", 1000) };
+    let mut recording = said(Depth::Liveness, &[]);
+    recording.steps[0].said = Said::Effect(serde_json::to_string(&Effect::Request(request.clone())).unwrap());
+    let head = base::response(Outcome::Ok, Some(200), None);
+    let read = || Said::Effect(r#"{"effect":"read"}"#.into());
+    recording.push(&Event::Response(head), read());
+    recording.push(&Event::Line(Line { ms: 7, line: "data: [DONE]".into() }), read());
+    let base = base::recorded(&recording, 0).unwrap();
+    let answer = base.answer(&request, 0);
+    assert_eq!(answer.lines.len(), 1);
+    assert_eq!(answer.end, Some(End { ms: 7, outcome: Outcome::Ok, at: None }));
 }
