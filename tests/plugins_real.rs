@@ -37,6 +37,7 @@ mod real {
         ollama_a_download_without_a_network_says_so,
         llama_server_at_every_depth,
         llama_server_without_metrics,
+        llama_server_that_makes_vectors,
         llama_server_falls_asleep_while_it_is_watched,
         a_router_loads_and_evicts_nothing,
         a_router_is_watched_for_a_while,
@@ -259,6 +260,22 @@ fn llama_server_without_metrics(bed: &Bed) {
     assert_eq!((&idle[0]["running"], &idle[0]["capacity"]), (&json!(0), &json!(1)), "{idle}");
     assert_eq!(looker.infer(Some("any name"), true)["result"], "output");
     assert_eq!(one_answer(&backend, server.address, "tiny", SOON).map(drop), Ok(()));
+}
+
+/// Its list says of every model that it makes text.
+fn llama_server_that_makes_vectors(bed: &Bed) {
+    let (_, server, mut looker) = llama(bed, &["--embeddings", "--pooling", "mean"]);
+    let list = http::get(server.address, "/v1/models", SOON).expect("/v1/models").json();
+    assert_eq!(list["models"][0]["capabilities"], json!(["completion"]), "{list}");
+    let vector = looker.infer(None, true);
+    assert_eq!(vector["result"], "output", "{vector}");
+    assert!(vector.get("tokens").is_none(), "{vector}");
+    drop(server);
+    // Without pooling it gives no vectors by OpenAI's route, and a request for text ends its process.
+    let (_, server, mut looker) = llama(bed, &["--embeddings"]);
+    let none = looker.infer(None, true);
+    assert_eq!(none["result"], "skipped", "{none}");
+    assert_eq!(http::get(server.address, "/health", SOON).map(|answer| answer.status).ok(), Some(200), "it ended");
 }
 
 fn slow_model() -> String {

@@ -3,13 +3,13 @@
 use ai_monitor_plugin_api::{
     Io, Stop,
     effect::Request,
-    event::{InferenceAsk, Start},
+    event::{InferenceAsk, Outcome, Role, Start},
     report::{Inference, InferenceResult},
 };
 use plugin_parts::{
     answer,
     generation::{self, not_begun, skipped},
-    percent, process,
+    llama_server, percent, process,
 };
 use serde_json::{Value, json};
 
@@ -82,7 +82,15 @@ async fn single(
     let room = llama_cpp::room(io, &Place::target(), props).await?;
     // It serves any name with its one model, and says which that is.
     let model = ask.model.as_deref().unwrap_or(&first.id);
-    Ok(Question { embeds: embeds(&list, &first.id), ..Question::named(model) }.within(room))
+    let embeds = embeds(&list, &first.id) || started_to_embed(start);
+    Ok(Question { embeds, ..Question::named(model) }.within(room))
+}
+
+/// Whether it was started for vectors: its list says even then that its model makes text, and being asked for text may
+/// end its process (b11669).
+fn started_to_embed(start: &Start) -> bool {
+    let mut servers = start.processes.iter().flatten().filter(|process| process.role == Role::Main);
+    servers.any(|server| llama_server::embeds(&server.args))
 }
 
 /// Of a model that llama.cpp's router has loaded.
@@ -219,6 +227,10 @@ impl Question {
         let body = json!({"model": self.model, "input": ask.prompt});
         let request = self.post("/v1/embeddings", &body, start);
         let answer = io.request(request.note(format!("a vector from {}", self.model))).await?;
+        if answer.outcome == Outcome::Rejected && answer::words(&answer).contains("Pooling type 'none'") {
+            // It gives none by this route, and being asked for text ends its process (b11669: a segmentation fault).
+            return Ok(skipped(Some(&self.model), answer::words(&answer)));
+        }
         let Some(body) = answer::json::<Value>(io, &answer) else { return Ok(not_begun(Some(&self.model), &answer)) };
         Ok(generation::vector_of(io, &answer, &body))
     }

@@ -54,6 +54,31 @@ fn model(state: &str) -> Value {
         "info":{"context":"256","parameters":"445824","quantization":"all F32"}})
 }
 
+/// Its list says `completion` of every model.
+#[test]
+fn a_server_that_was_started_for_vectors_is_asked_for_one() {
+    let before = || {
+        healthy()
+            .on("GET /props", recorded!("embed_props"))
+            .on("GET /v1/models", recorded!("embed_models"))
+            .on("GET /metrics", recorded!("embed_metrics"))
+    };
+    let vector = before().on("POST /v1/embeddings", recorded!("embed_embeddings"));
+    let processes = json!([{"id":"0","role":"main","exe":"llama-server","args":["-m","embed.gguf","--embeddings"],
+        "addresses":["0/8080"]}]);
+    let started = Start { processes: serde_json::from_value(processes).unwrap(), ..start(Depth::Inference) };
+    let (told, sent) = vector.run(&PLUGIN, &started);
+    assert_eq!(told["inference"], json!({"model":"embed","result":"output","first_token_ms":1}));
+    assert_eq!(sent, [json!({"model":"embed","input":"ping"})]);
+    // Without pooling it has none for this route, and a request for text ends its process.
+    let none = before().on("POST /v1/embeddings", recorded!("embed_pooling_none"));
+    assert_eq!(
+        report(none, &started)["inference"],
+        json!({"model":"embed","result":"skipped",
+            "text":"Pooling type 'none' is not OAI compatible. Please use a different pooling type"})
+    );
+}
+
 #[test]
 fn idle() {
     assert_eq!(report(healthy(), &start(Depth::Liveness)), json!({}));
