@@ -3,38 +3,40 @@
 use ai_monitor_custom::PLUGIN;
 use ai_monitor_plugin_api::{
     conformance::Kit,
-    event::{Depth, Event, Outcome, Response, SessionKind, Start},
+    event::{Depth, Event, InferenceAsk, Outcome, Response, SessionKind, Start},
     recording::{Recording, Said},
     testing::Session,
 };
 use serde_json::{Value, json};
 
+/// The kit's own sessions are without settings. With those of a target that has every setting, what the kit bends and
+/// breaks of them must keep the contract, too.
 #[test]
 fn keeps_the_contract() {
-    Kit::new(&PLUGIN).assert();
-}
-
-/// Sessions of a target with every setting: what the kit bends and breaks of them must keep the contract, too. Inference
-/// is not among them: what is sent there, the user says, and not the plugin.
-#[test]
-fn keeps_the_contract_with_settings() {
     let up = (200, r#"{"state":"up"}"#);
     let models = (200, r#"{"version":"2","models":[{"name":"a","status":"ready"},{"name":"b","status":"off"}]}"#);
     let queue = (200, r#"{"active":[1],"waiting":0,"slots":2,"tokens":41}"#);
+    let queue_free = (200, r#"{"active":[],"waiting":0,"slots":2,"tokens":41}"#);
+    let token = (200, r#"{"out":{"text":"ok","count":1}}"#);
     let probe = |depth| SessionKind::Probe { depth, inference: None };
+    let ask = InferenceAsk { model: None, prompt: "Say: ok".into(), max_tokens: 8, scheduled: false };
+    let inference = SessionKind::Probe { depth: Depth::Inference, inference: Some(ask) };
     let repair = |name: &str| SessionKind::Repair {
         repair: name.into(),
         args: json!({"model": "a"}).as_object().cloned().unwrap_or_default(),
     };
     Kit::new(&PLUGIN)
+        .recordings_in("tests/sessions")
         .recordings([
             record(probe(Depth::Liveness), &[up]),
             record(probe(Depth::Liveness), &[(503, r#"{"state":"loading"}"#)]),
             record(probe(Depth::Readiness), &[up, models]),
             record(probe(Depth::Progress), &[up, queue]),
+            record(inference, &[up, models, queue_free, token]),
             record(repair("load"), &[(200, r#"{"ok":true}"#)]),
             record(repair("unload"), &[(200, "")]),
         ])
+        .recordings_lead_everywhere()
         .assert();
 }
 
@@ -46,6 +48,8 @@ fn settings() -> Value {
             "state": "/status", "states": {"loaded": ["ready"], "unloaded": ["off"]}}},
         "progress": {"path": "/queue", "running": "/active", "queued": "/waiting", "capacity": "/slots",
             "counters": {"decode": "/tokens"}},
+        "inference": {"path": "/generate", "text": "/out/text", "tokens": "/out/count",
+            "body": "{\"model\":\"{model}\",\"prompt\":\"{prompt}\",\"max_tokens\":{max_tokens}}"},
         "load": {"path": "/load", "body": "{\"model\":\"{model}\"}", "expect": {"pointer": "/ok", "equals": true}},
         "unload": {"path": "/unload", "body": "{\"model\":\"{model}\"}"},
     })

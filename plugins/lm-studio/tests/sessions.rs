@@ -11,9 +11,15 @@ use common::*;
 use serde_json::json;
 
 const BACKEND: &str = "LM Studio 0.4";
+const WITH_V0: &str = "LM Studio before 0.4.0";
+const OLDER: &str = "LM Studio before 0.3.6";
 
 fn kept(name: &str, shows: &str, start: &Start, scene: Scene) {
-    assert_kept("tests/sessions", name, &scene.record(&PLUGIN, start, BACKEND, shows));
+    kept_of(BACKEND, name, shows, start, scene);
+}
+
+fn kept_of(backend: &str, name: &str, shows: &str, start: &Start, scene: Scene) {
+    assert_kept("tests/sessions", name, &scene.record(&PLUGIN, start, backend, shows));
 }
 
 fn repair(name: &str) -> Start {
@@ -23,6 +29,26 @@ fn repair(name: &str) -> Start {
 
 fn listed(list: Reply) -> Scene {
     greeting().on("GET /api/v1/models", list)
+}
+
+/// Its lists of 0.3.6 and later.
+fn before_0_4_0() -> Scene {
+    let models = json!({"object":"list","data":[
+        {"id":"llama","object":"model","type":"llm","publisher":"lmstudio-community","arch":"llama",
+         "compatibility_type":"gguf","quantization":"Q4_K_M","state":"loaded","max_context_length":131072,
+         "capabilities":["tool_use"]},
+        {"id":"nomic-embed","object":"model","type":"embeddings","publisher":"gaianet","arch":"nomic-bert",
+         "compatibility_type":"gguf","quantization":"F16","state":"not-loaded","max_context_length":2048}
+    ]});
+    listed(unexpected("GET /api/v1/models")).on("GET /api/v0/models", ok(models.to_string()))
+}
+
+/// It had OpenAI's list alone.
+fn before_0_3_6() -> Scene {
+    let models = r#"{"object":"list","data":[{"id":"llama","object":"model","owned_by":"organization_owner"}]}"#;
+    listed(unexpected("GET /api/v1/models"))
+        .on("GET /api/v0/models", unexpected("GET /api/v0/models"))
+        .on("GET /v1/models", ok(models))
 }
 
 #[test]
@@ -35,6 +61,10 @@ fn looks_are_kept() {
     kept("unauthorised", "it wants a key", &look(Depth::Readiness), listed(unauthorised()));
     kept("half", "JSON that breaks off", &look(Depth::Readiness), listed(ok(r#"{"models":[{"ke"#)));
     kept("silent", "no answer", &look(Depth::Readiness), listed(Reply::broken(Outcome::Timeout, At::Headers)));
+    for (depth, name) in [(Depth::Readiness, "ready"), (Depth::Progress, "progress")] {
+        kept_of(WITH_V0, &format!("v0-{name}"), "the older list", &worker(depth), before_0_4_0());
+        kept_of(OLDER, &format!("openai-{name}"), "OpenAI's list alone", &worker(depth), before_0_3_6());
+    }
     let other = Scene::new().on("GET /lmstudio-greeting", Reply::status(404, "404 page not found"));
     kept("other", "Ollama on the port", &look(Depth::Liveness), other);
 }
@@ -45,6 +75,9 @@ fn inferences_are_kept() {
     kept("inference", "two tokens", &ask(None), chat(stream("google/gemma-4")));
     let crashed = ok(json!({"error":{"message":CRASHED}}).to_string());
     kept("crashed", "the model has crashed", &ask(None), chat(crashed));
+    let older = before_0_4_0().on("POST /v1/chat/completions", stream("llama"));
+    kept_of(WITH_V0, "v0-inference", "two tokens", &ask(None), older);
+    kept_of(OLDER, "openai-inference", "what is loaded is not told", &ask(None), before_0_3_6());
     kept("missing", "a model that is not there", &ask(Some("nope")), listed(list(&["google/gemma-4"], &[])));
     let vector =
         ok(r#"{"object":"list","data":[{"object":"embedding","embedding":[0.1],"index":0}],"model":"nomic-embed"}"#);

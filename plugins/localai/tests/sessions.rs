@@ -13,7 +13,11 @@ use serde_json::json;
 const BACKEND: &str = "LocalAI v4.9.0";
 
 fn kept(name: &str, shows: &str, start: &Start, scene: Scene) {
-    assert_kept("tests/sessions", name, &scene.record(&PLUGIN, start, BACKEND, shows));
+    kept_of(BACKEND, name, shows, start, scene);
+}
+
+fn kept_of(backend: &str, name: &str, shows: &str, start: &Start, scene: Scene) {
+    assert_kept("tests/sessions", name, &scene.record(&PLUGIN, start, backend, shows));
 }
 
 fn repair(name: &str) -> Start {
@@ -51,6 +55,13 @@ fn looks_are_kept() {
     kept("gone", "a backend that is gone", &backend(Depth::Progress), monitored(error(500, UNAVAILABLE)));
     let refused = ready().on("GET /v1/models/capabilities", list()).on("GET /system", not_admin());
     kept("sees-less", "a key that may not administrate", &look(Depth::Readiness), refused);
+    let older = front()
+        .on("GET /readyz", ok(""))
+        .on("GET /version", ok(r#"{"version":"v3.0.0"}"#))
+        .on("GET /v1/models/capabilities", no_route())
+        .on("GET /v1/models", ok(r#"{"object":"list","data":[{"id":"q","object":"model"}]}"#))
+        .on("GET /system", system(&["q"]));
+    kept_of("an older LocalAI", "older", "it does not tell what its models can do", &backend(Depth::Readiness), older);
     let half =
         ready().on("GET /v1/models/capabilities", ok(r#"{"object":"list","da"#)).on("GET /system", ok(r#"{"loaded"#));
     kept("half", "JSON that breaks off", &look(Depth::Readiness), half);
@@ -74,6 +85,13 @@ fn inferences_are_kept() {
     };
     let stream = [chunk("{\"content\":\"ok\"}", "null"), chunk("{}", "\"stop\""), "data: [DONE]\n\n".into()].concat();
     kept("inference", "a token", &ask(None), chat(ok(stream)));
+    let vector = r#"{"object":"list","model":"embed","data":[{"embedding":[0.1,0.2],"index":0,"object":"embedding"}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
+    let embed = front()
+        .on("GET /system", system(&["embed"]))
+        .on("GET /v1/models/capabilities", list())
+        .on("GET /api/middleware/status", unlimited())
+        .on("POST /v1/embeddings", ok(vector));
+    kept("vector", "a vector", &ask(None), embed);
     let full = error(503, "backend inference capacity reached (max_concurrent=1024); retry after 1s");
     kept("full", "too many requests", &ask(None), chat(full.header("retry-after", "1")));
     kept("dead", "its backend is gone", &ask(None), chat(error(500, UNAVAILABLE)));

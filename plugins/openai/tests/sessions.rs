@@ -39,11 +39,14 @@ fn healthy() -> Scene {
 }
 
 /// With all its answers from a real server.
-const RECORDED: [&str; 14] = [
+const RECORDED: [&str; 20] = [
     "liveness",
+    "liveness-unknown",
     "idle",
     "busy",
     "inference",
+    "inference-by-slots",
+    "vector",
     "wrong",
     "full",
     "asleep",
@@ -53,6 +56,9 @@ const RECORDED: [&str; 14] = [
     "router-load-broken",
     "router-unload",
     "router-progress",
+    "router-progress-far",
+    "router-inference",
+    "router-vector",
     "python",
 ];
 
@@ -66,6 +72,9 @@ fn kept(name: &str, backend: &str, shows: &str, start: &Start, scene: Scene) {
 
 #[test]
 fn looks_are_kept() {
+    let unknown = Start { variant: None, ..look(Depth::Liveness, "") };
+    let list = Scene::new().on("GET /v1/models", recorded!("models"));
+    kept("liveness-unknown", LLAMA, "it answers, and is not identified yet", &unknown, list);
     let kept = |name: &str, shows: &str, depth, scene| kept(name, LLAMA, shows, &look(depth, "llama.cpp"), scene);
     kept("liveness", "it answers", Depth::Liveness, healthy());
     let idle = healthy().on("GET /props", recorded!("props")).on("GET /v1/models", recorded!("models"));
@@ -95,6 +104,19 @@ fn inferences_are_kept() {
     let token = || free().on("POST /v1/chat/completions", recorded!("chat_8tok_stream_usage"));
     kept("inference", LLAMA, "eight tokens", &ask(None, "llama.cpp"), token());
     kept("wrong", LLAMA, "any name is served, by the one model", &ask(Some("no-such-model"), "llama.cpp"), token());
+    let by_slots = healthy()
+        .on("GET /props", recorded!("no_metrics_props"))
+        .on("GET /v1/models", recorded!("no_metrics_models"))
+        .on("GET /slots", recorded!("no_metrics_slots"))
+        .on("POST /v1/chat/completions", recorded!("no_metrics_chat"));
+    kept("inference-by-slots", LLAMA, "eight tokens, without `--metrics`", &ask(None, "llama.cpp"), by_slots);
+    let vector = healthy()
+        .on("GET /props", recorded!("embed_props"))
+        .on("GET /v1/models", recorded!("embed_models"))
+        .on("GET /metrics", recorded!("embed_metrics"))
+        .on("POST /v1/embeddings", recorded!("embed_embeddings"));
+    let started = json!([{"id":"0","role":"main","exe":"llama-server","args":["--embeddings"],"addresses":["0/8080"]}]);
+    kept("vector", LLAMA, "a vector: it was started for them", &with(ask(None, "llama.cpp"), started), vector);
     let full = healthy()
         .on("GET /props", recorded!("props"))
         .on("GET /v1/models", recorded!("models"))
@@ -104,7 +126,24 @@ fn inferences_are_kept() {
     kept("asleep", LLAMA, "asleep: it is not woken", &ask(None, "llama.cpp"), asleep);
     let python = Scene::new().on("GET /openapi.json", recorded!("python_docs"));
     let shows = "a token would break off a user's answer";
-    kept("python", "llama-cpp-python 0.3.36", shows, &ask(None, "llama-cpp-python"), python);
+    kept("python", PYTHON, shows, &ask(None, "llama-cpp-python"), python);
+}
+
+const PYTHON: &str = "llama-cpp-python 0.3.36";
+
+/// Of the description only the begin is given here: the whole has 34 KB.
+#[test]
+fn looks_at_llama_cpp_python_are_kept() {
+    let kept_at = |name: &str, shows: &str, depth| {
+        let begin = r#"{"openapi":"3.1.0","info":{"title":"🦙 llama.cpp Python API","version":"0.3.36"}}"#;
+        let scene = Scene::new().on("GET /openapi.json", Reply::status(200, begin).header("server", "uvicorn"));
+        let processes = json!([{"id":"0","role":"main","exe":"python3.11",
+            "args":["-m","llama_cpp.server","--model","tiny.gguf","--port","8000"],"addresses":["0/8000"]}]);
+        kept(name, PYTHON, shows, &with(look(depth, "llama-cpp-python"), processes), scene);
+    };
+    kept_at("python-liveness", "it answers", Depth::Liveness);
+    kept_at("python-ready", "its model is known by its command line", Depth::Readiness);
+    kept_at("python-progress", "it does not tell what it works on", Depth::Progress);
 }
 
 #[test]
@@ -126,6 +165,27 @@ fn a_routers_sessions_are_kept() {
         .on("GET /props 1/33973", recorded!("router_props_beta"))
         .on("GET /metrics 1/33973", recorded!("router_metrics_beta"));
     kept("router-progress", ROUTER, "its child is asked on a port of its own", &progress, child);
+
+    let far = router()
+        .on("GET /props?model=beta&autoload=false", recorded!("router_props_beta"))
+        .on("GET /metrics?model=beta&autoload=false", recorded!("router_metrics_beta"));
+    let start = Start { processes: None, ..look(Depth::Progress, "llama.cpp-router") };
+    kept("router-progress-far", ROUTER, "its child is asked by way of it: its processes are not known", &start, far);
+    let token = router()
+        .on("GET /props 1/33973", recorded!("router_props_beta"))
+        .on("GET /metrics 1/33973", recorded!("router_metrics_beta"))
+        .on("POST /v1/chat/completions 1/33973", recorded!("router_child_chat"));
+    let start = with(ask(Some("beta"), "llama.cpp-router"), json!([router_main(), beta()]));
+    kept("router-inference", ROUTER, "eight tokens of a child", &start, token);
+    let vector = front()
+        .on("GET /v1/models", recorded!("router_models_two"))
+        .on("GET /props 1/43895", recorded!("router_child_props_embed"))
+        .on("GET /metrics 1/43895", recorded!("router_child_metrics_embed"))
+        .on("POST /v1/embeddings 1/43895", recorded!("router_child_embeddings"));
+    let embed = json!({"id":"1","parent":"0","role":"engine","exe":"llama-server",
+        "args":["--embeddings","--port","43895","--alias","embed"],"addresses":["1/43895"]});
+    let start = with(ask(Some("embed"), "llama.cpp-router"), json!([router_main(), embed]));
+    kept("router-vector", ROUTER, "a vector of a child", &start, vector);
 
     let props = || Scene::new().on("GET /props", recorded!("router_props"));
     let load = props()
@@ -214,6 +274,7 @@ fn sessions_of_text_generation_webui_are_kept() {
         let info = json!({"model_name": model, "lora_names": [], "loader": "llama.cpp"});
         Scene::new().on("GET /v1/internal/model/info", ok(&info.to_string()))
     };
+    kept("webui-liveness", "it answers", &look(Depth::Liveness, WEBUI), info("m.gguf"));
     let list = ok(r#"{"model_names":["None","a.gguf","m.gguf"]}"#);
     let ready = info("m.gguf").on("GET /v1/internal/model/list", list);
     kept("webui", "one model of two is loaded", &look(Depth::Readiness, WEBUI), ready);
@@ -227,6 +288,16 @@ fn sessions_of_text_generation_webui_are_kept() {
         .on("GET /metrics 1/41001", recorded!("busy_metrics_deferred"))
         .on("GET /slots 1/41001", recorded!("busy_slots"));
     kept("webui-busy", "its llama.cpp server works", &with(look(Depth::Progress, WEBUI), processes.clone()), busy);
+    let token = info("tiny")
+        .on("GET /props 1/41001", recorded!("no_metrics_props"))
+        .on("GET /slots 1/41001", recorded!("no_metrics_slots"))
+        .on("POST /v1/chat/completions", recorded!("no_metrics_chat"));
+    kept(
+        "webui-inference",
+        "a token, its llama.cpp server has a free slot",
+        &with(ask(None, WEBUI), processes.clone()),
+        token,
+    );
     let load = info("None").on("POST /v1/internal/model/load", ok(r#""OK""#));
     kept("webui-load", "a load", &repair("load", "a.gguf", WEBUI), load);
     kept("webui-load-refused", "it would throw another out", &repair("load", "a.gguf", WEBUI), info("m.gguf"));
