@@ -181,7 +181,7 @@ fn twenty_rounds_of_probes_move_no_expiry_and_load_nothing(bed: &Bed, backend: &
     backend.load(server.address, backend.model(), "30m");
     // The load itself is a user's activity, after which one inference probe is allowed (faults.md, rule 2).
     monitor.wait_checks("it", 5, SOON);
-    let before = backend.loaded(server.address);
+    let before = backend.settled(server.address);
     let runner = backend.runner(&server.process).expect("a runner");
     monitor.wait_checks("it", 20, SOON);
     assert_eq!(backend.loaded(server.address), before, "an expiry moved");

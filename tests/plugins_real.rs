@@ -80,7 +80,7 @@ fn ollama_at_every_depth_and_no_expiry_moves(bed: &Bed) {
     // Durations of the user's own, one of them for ever.
     backend.load(server.address, "tiny", "30m");
     backend.load(server.address, "tinyb", "-1m");
-    let before = backend.loaded(server.address);
+    let before = backend.settled(server.address);
     for _ in 0..ROUNDS {
         let questions = looker.round();
         // version ×3, tags, ps ×2, and of each runner health and slots, and whose it is; a look shares its answers.
@@ -123,7 +123,7 @@ fn ollama_a_schedule_moves_no_expiry(bed: &Bed) {
     let (backend, server, mut looker) = ollama(bed);
     backend.load(server.address, "tiny", "30m");
     backend.load(server.address, "tinyb", "-1m");
-    let before = backend.loaded(server.address);
+    let before = backend.settled(server.address);
     for model in ["tiny", "tinyb:latest"].iter().cycle().take(ROUNDS) {
         let inference = looker.infer(Some(model), true);
         assert_eq!(inference["result"], "output", "{inference}");
@@ -139,7 +139,7 @@ fn ollama_a_schedule_moves_no_expiry(bed: &Bed) {
     // And the whole monitor, by a configuration that asks for it.
     backend.load(server.address, "tiny", "30m");
     let runner = wait_until(SOON, "the new runner", || backend.runner(&server.process).ok_or_else(|| "none".into()));
-    let before = backend.loaded(server.address);
+    let before = backend.settled(server.address);
     let schedule = "inference = { every = \"1s\", model = \"tiny\" }";
     let monitor = Monitor::start(bed, &backend.observed("it", server.address, schedule));
     let task = || {
@@ -171,7 +171,7 @@ fn ollama_a_model_that_makes_vectors(bed: &Bed) {
     let load = json!({"model": "embed", "input": [], "keep_alive": "30m"});
     let answer = http::post(server.address, "/api/embed", &load, SOON).expect("loading a model");
     assert_eq!(answer.status, 200, "{}", answer.body);
-    let before = backend.loaded(server.address);
+    let before = backend.settled(server.address);
     assert_eq!(before.len(), 1);
     for _ in 0..ROUNDS {
         looker.round();

@@ -13,6 +13,7 @@ use super::{
     bed::{Bed, MONITOR},
     http,
     process::Process,
+    wait::wait_until,
 };
 
 /// Which protocol and process tree.
@@ -207,6 +208,16 @@ impl Backend {
     pub fn loaded(&self, address: SocketAddr) -> Vec<Value> {
         let answer = http::get(address, "/api/ps", Duration::from_secs(30)).expect("/api/ps");
         answer.json()["models"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The same, once it is told alike twice: after a request the real Ollama computes the expiry anew for each answer,
+    /// until its scheduler has set it.
+    #[track_caller]
+    pub fn settled(&self, address: SocketAddr) -> Vec<Value> {
+        wait_until(Duration::from_secs(30), "the expiries to be set", || {
+            let (one, two) = (self.loaded(address), self.loaded(address));
+            if one == two { Ok(two) } else { Err(format!("{one:?}, then {two:?}")) }
+        })
     }
 
     /// The runner of a server: its child that makes the tokens.
