@@ -104,7 +104,9 @@ fn missing_key(bytes: &[u8], said: &str) -> Option<String> {
         None if AT_THE_TOP.contains(&field) => &written,
         None => return None,
     };
-    let there: Vec<String> = table.as_object()?.keys().take(16).map(|key| format!("`{key}`")).collect();
+    // In an order of its own: whether JSON's is kept depends on what else is built.
+    let keys: BTreeSet<&String> = table.as_object()?.keys().collect();
+    let there: Vec<String> = keys.into_iter().take(16).map(|key| format!("`{key}`")).collect();
     let there = if there.is_empty() { "nothing".into() } else { there.join(", ") };
     Some(format!("{place}missing field `{field}`; there is {there}"))
 }
@@ -343,7 +345,7 @@ mod tests {
     fn a_missing_key_is_told_with_the_keys_that_are_there() {
         let told = |text: &str| super::read(text.as_bytes()).unwrap_err();
         let head = r#""contract":"1.0","abi":1,"id":"a","version":"1","label":"A""#;
-        let deadline = told(&format!(r#"{{{head},"probes":{{"liveness":{{"routes":["GET /"],"deadline":5}}}}}}"#));
+        let deadline = told(&format!(r#"{{{head},"probes":{{"liveness":{{"deadline":5,"routes":["GET /"]}}}}}}"#));
         assert_eq!(deadline, "probes.liveness: missing field `deadline_ms`; there is `deadline`, `routes`");
         let probes = told(&format!(r#"{{{head},"probe":{{}}}}"#));
         assert!(probes.starts_with("missing field `probes`; there is `abi`"), "{probes}");
