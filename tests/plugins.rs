@@ -445,14 +445,12 @@ fn a_folder_of_misbehaving_plugins_harms_nobody_else() {
     });
 }
 
-/// Why a plugin cannot be used, in the API's words; empty where it can be.
+/// Why a plugin is in its state, in the API's words.
 fn reason(monitor: &Monitor, id: &str) -> String {
-    plugin(monitor, id)["why"]
-        .as_str()
-        .and_then(|why| why.lines().next())
-        .unwrap_or_default()
-        .trim_end_matches('.')
-        .to_owned()
+    let plugin = plugin(monitor, id);
+    let reason = plugin["why"].as_str().and_then(|why| why.lines().next()).unwrap_or_default().trim_end_matches('.');
+    assert!(!reason.is_empty(), "every string holds an empty reason: {plugin}");
+    reason.to_owned()
 }
 
 /// In a real browser, where one is wanted: the page has a row for each of them, with its state and its reason.

@@ -182,8 +182,7 @@ mod tests {
         assert!(error(r#"{"effect":"report"}"#).contains("missing field `report`"));
         // Whoever wrote it sees where, whatever stands around it.
         let told = error("{\"effect\":\"report\",\"report\":{\"version\":\"\u{e4}\",\"phase\":7,\"models\":7}}");
-        assert!(told.ends_with(r#""models":7"#) && told.contains(", which is behind "), "{told}");
-        assert!(told.contains(r#", which is behind "#) && told.contains(r#""phase":7"#), "{told}");
+        assert!(told.ends_with(r#""phase":7,"models":7"#) && told.contains(", which is behind "), "{told}");
         assert!(error(r#"{"effect":"report","report":{"models":7}}"#).starts_with("the report cannot be read"));
         assert!(Wanted::read(b"{\"effect\":\"\xff\"}", false).unwrap_err().contains("not UTF-8"));
         let long = format!(r#"{{"effect":"{}"}}"#, "ä".repeat(100_000));
